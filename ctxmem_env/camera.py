@@ -1,0 +1,150 @@
+"""Camera poses, motion and projection: the axes and units of the whole package, stated once.
+
+World      right-handed, metres: X east, Y north, Z up.
+Pose       float tensor (..., 6): x, y, z [m], yaw, pitch, roll [rad].
+           Yaw 0 looks along +X and grows to the left; positive pitch looks up; positive roll lowers the right side.
+Body       X forward, Y left, Z up.
+Motion     (..., 4): dx forward [m], dy left [m], dyaw [rad], dpitch [rad], on the ground plane (pitch does not lift).
+Pixels     OpenCV camera frame: x right, y down, z forward; square pixels, principal point in the centre.
+           A world has one horizontal field of view, `fov`, in degrees. Depth is the z coordinate, in metres.
+
+A pose holds angles and not a matrix, so that no number of steps can make a rotation drift from orthonormal.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+MAX_PITCH = math.radians(60.0)
+DEFAULT_FOV = 90.0
+
+# Columns: the OpenCV camera's x (right), y (down), z (forward) in the body frame.
+_BODY_FROM_OPENCV = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+_OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+
+
+def wrap_angle(angle: Tensor) -> Tensor:
+    """Angles in radians, brought to [-pi, pi)."""
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+def body_rotation(poses: Tensor) -> Tensor:
+    """World-from-body rotations (..., 3, 3), Rz(yaw) Ry(-pitch) Rx(roll), of poses (..., 6)."""
+    yaw, pitch, roll = poses[..., 3], poses[..., 4], poses[..., 5]
+    cy, sy, cp, sp, cr, sr = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin(), roll.cos(), roll.sin()
+    forward = torch.stack([cy * cp, sy * cp, sp], dim=-1)
+    left = torch.stack([-cy * sp * sr - sy * cr, -sy * sp * sr + cy * cr, cp * sr], dim=-1)
+    up = torch.stack([-cy * sp * cr + sy * sr, -sy * sp * cr - cy * sr, cp * cr], dim=-1)
+    return torch.stack([forward, left, up], dim=-1)
+
+
+def camera_to_world(poses: Tensor) -> Tensor:
+    """World-from-camera matrices (..., 4, 4) in the OpenCV camera frame, of poses (..., 6)."""
+    matrix = poses.new_zeros(*poses.shape[:-1], 4, 4)
+    matrix[..., :3, :3] = body_rotation(poses) @ _BODY_FROM_OPENCV.to(poses)
+    matrix[..., :3, 3] = poses[..., :3]
+    matrix[..., 3, 3] = 1.0
+    return matrix
+
+
+def invert_rigid(matrix: Tensor) -> Tensor:
+    """Inverse of rigid transforms (..., 4, 4)."""
+    inverse = torch.zeros_like(matrix)
+    rotation = matrix[..., :3, :3].transpose(-1, -2)
+    inverse[..., :3, :3] = rotation
+    inverse[..., :3, 3:] = -rotation @ matrix[..., :3, 3:]
+    inverse[..., 3, 3] = 1.0
+    return inverse
+
+
+def pose_from_matrix(matrix: Tensor) -> Tensor:
+    """Poses (..., 6) of world-from-camera matrices (..., 4, 4) in the OpenCV camera frame."""
+    rotation = matrix[..., :3, :3] @ _BODY_FROM_OPENCV.to(matrix).T
+    yaw = torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0])
+    pitch = torch.atan2(rotation[..., 2, 0], torch.hypot(rotation[..., 0, 0], rotation[..., 1, 0]))
+    roll = torch.atan2(rotation[..., 2, 1], rotation[..., 2, 2])
+    return torch.cat([matrix[..., :3, 3], torch.stack([yaw, pitch, roll], dim=-1)], dim=-1)
+
+
+def move(poses: Tensor, motion: Tensor) -> Tensor:
+    """Poses (..., 6) after a body-frame motion (..., 4): first the translation, then the turn.
+
+    Yaw stays in [-pi, pi) and pitch in [-MAX_PITCH, MAX_PITCH].
+    """
+    x, y, z, yaw, pitch, roll = poses.unbind(-1)
+    dx, dy, dyaw, dpitch = motion.unbind(-1)
+    return torch.stack(
+        [
+            x + dx * yaw.cos() - dy * yaw.sin(),
+            y + dx * yaw.sin() + dy * yaw.cos(),
+            z,
+            wrap_angle(yaw + dyaw),
+            (pitch + dpitch).clamp(-MAX_PITCH, MAX_PITCH),
+            roll,
+        ],
+        dim=-1,
+    )
+
+
+def motion_between(start: Tensor, end: Tensor) -> Tensor:
+    """The motion (..., 4) for which `move(start, motion)` stands where `end` does, height and roll aside."""
+    offset = end[..., :2] - start[..., :2]
+    cos, sin = start[..., 3].cos(), start[..., 3].sin()
+    dx = offset[..., 0] * cos + offset[..., 1] * sin
+    dy = -offset[..., 0] * sin + offset[..., 1] * cos
+    return torch.stack([dx, dy, wrap_angle(end[..., 3] - start[..., 3]), end[..., 4] - start[..., 4]], dim=-1)
+
+
+def focal(fov: Tensor | float) -> Tensor:
+    """Focal length in units of half the image width, 1 / tan(fov / 2), for a horizontal fov in degrees."""
+    return 1.0 / torch.tan(torch.deg2rad(torch.as_tensor(fov, dtype=torch.float32)) / 2)
+
+
+def cropped_fov(fov: float, width: int, crop_width: int) -> float:
+    """Horizontal field of view in degrees of the central `crop_width` of `width` pixels that span `fov` degrees."""
+    return math.degrees(2 * math.atan(math.tan(math.radians(fov) / 2) * crop_width / width))
+
+
+def pixel_rays(height: int, width: int, fov: Tensor | float) -> Tensor:
+    """Rays (..., height, width, 3) through the pixel centres in the OpenCV camera frame, with z = 1.
+
+    `fov` (...) in degrees. A point at z-depth d is `d * ray`.
+    """
+    f = focal(fov)
+    x = (torch.arange(width, device=f.device) + 0.5) * (2 / width) - 1
+    y = ((torch.arange(height, device=f.device) + 0.5) * 2 - height) / width
+    grid = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1) / f[..., None, None, None]
+    return torch.cat([grid, torch.ones_like(grid[..., :1])], dim=-1)
+
+
+def from_opengl(matrix: Tensor) -> Tensor:
+    """Poses (..., 6) of OpenGL camera-to-world matrices (..., 4, 4): x right, y up, looking along -z; metres, Z up."""
+    matrix = matrix.clone()
+    matrix[..., :3, :3] = matrix[..., :3, :3] @ _OPENCV_FROM_OPENGL.to(matrix)
+    return pose_from_matrix(matrix)
+
+
+def to_opengl(poses: Tensor) -> Tensor:
+    """OpenGL camera-to-world matrices (..., 4, 4) of poses (..., 6); the inverse of `from_opengl`."""
+    matrix = camera_to_world(poses)
+    matrix[..., :3, :3] = matrix[..., :3, :3] @ _OPENCV_FROM_OPENGL.to(matrix)
+    return matrix
+
+
+def from_unreal(position: Tensor, rotation: Tensor) -> Tensor:
+    """Poses (..., 6) of Unreal Engine positions (..., 3) and rotators (..., 3).
+
+    Unreal: left-handed, X forward, Y right, Z up, centimetres; rotation is (roll, pitch, yaw) in degrees and
+    positive yaw turns right. Roll and pitch have our sign (FRotator: pitch up, roll clockwise).
+    """
+    roll, pitch, yaw = torch.deg2rad(rotation).unbind(-1)
+    xyz = position / 100 * position.new_tensor([1.0, -1.0, 1.0])
+    return torch.cat([xyz, torch.stack([wrap_angle(-yaw), pitch, roll], dim=-1)], dim=-1)
+
+
+def to_unreal(poses: Tensor) -> tuple[Tensor, Tensor]:
+    """Unreal positions (..., 3) in centimetres and rotators (..., 3) in degrees; the inverse of `from_unreal`."""
+    yaw, pitch, roll = poses[..., 3:].unbind(-1)
+    position = poses[..., :3] * 100 * poses.new_tensor([1.0, -1.0, 1.0])
+    return position, torch.rad2deg(torch.stack([roll, pitch, -yaw], dim=-1))
