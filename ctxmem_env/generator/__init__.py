@@ -1,0 +1,12 @@
+"""Generators: the models that paint a world. `load_generator` finds one by name or folder."""
+
+from ctxmem_env.generator.protocol import Context, Generated, Generator
+
+__all__ = ["Context", "Generated", "Generator", "load_generator"]
+
+
+def load_generator(model: str, device: str = "auto") -> Generator:
+    """The generator called `model` (a packaged name or a folder), loaded once for each process and device."""
+    from ctxmem_env.generator.pipeline import load_cached
+
+    return load_cached(model, device)
