@@ -1,0 +1,28 @@
+"""Helpers for error messages: which argument, what came, what was expected, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueError:
+    """The error for a name that is not among the known ones; names the nearest one.
+
+    >>> unknown_name("task", "raom", ["roam"])
+    ValueError("task='raom' is unknown. Did you mean 'roam'? Known: 'roam'.")
+    """
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return ValueError(f"{argument}={name!r} is unknown.{hint} Known: {', '.join(map(repr, known))}.")
+
+
+def check_integer(argument: str, value: object, low: int, high: int | None = None) -> int:
+    """`value` as an int in [low, high]; ValueError otherwise (bool is not an integer here)."""
+    expected = f"an integer of at least {low}" if high is None else f"an integer in [{low}, {high}]"
+    # numpy integers implement __index__; so does bool, which is hardly ever meant as a number here.
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"{argument}={value!r} is a {type(value).__name__}; expected {expected}.")
+    number = value.__index__()
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{argument}={number} is out of range; expected {expected}.")
+    return number
