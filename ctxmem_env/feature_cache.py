@@ -1,0 +1,75 @@
+"""Features of remembered frames, computed once for each frame and kept up to a bound."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Key = tuple[int, int]  # world, entry id
+_FIRST_ROWS = 64
+
+
+class FeatureCache:
+    """The features of at most `capacity` frames; the least recently used leave first.
+
+    Rows live in one tensor a feature, so that gathering a batch is one index operation. A pickle or a deep copy
+    starts empty: features are derived from frames that memory still holds.
+    """
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self._rows: OrderedDict[Key, int] = OrderedDict()
+        self._free: list[int] = []
+        self._pool: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def gather(self, keys: list[Key | None], encode: Callable[[list[int]], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Features (N, ...) for N keys; None stands for an empty slot, whose row is arbitrary.
+
+        `encode` gets the positions in `keys` of the frames that are missing here and returns their features. The
+        number of different keys must not exceed `capacity`.
+        """
+        missing: dict[Key, int] = {}
+        for position, key in enumerate(keys):
+            if key in self._rows:
+                self._rows.move_to_end(key)
+            elif key is not None:
+                missing.setdefault(key, position)
+        if missing:
+            self._store(list(missing), encode(list(missing.values())))
+        rows = [0 if key is None else self._rows[key] for key in keys]
+        return {name: pool[torch.tensor(rows, device=pool.device)] for name, pool in self._pool.items()}
+
+    def drop(self, world: int) -> None:
+        """Forget every frame of one world."""
+        for key in [key for key in self._rows if key[0] == world]:
+            self._free.append(self._rows.pop(key))
+
+    def _store(self, keys: list[Key], features: dict[str, Tensor]) -> None:
+        rows = [self._claim_row(key) for key in keys]
+        for name, values in features.items():
+            pool = self._pool.get(name)
+            if pool is None or len(pool) <= max(rows):
+                size = min(max(_FIRST_ROWS, 2 * (max(rows) + 1)), self.capacity)
+                grown = values.new_zeros(size, *values.shape[1:])
+                if pool is not None:
+                    grown[: len(pool)] = pool
+                self._pool[name] = pool = grown
+            pool[torch.tensor(rows, device=pool.device)] = values
+
+    def _claim_row(self, key: Key) -> int:
+        if len(self._rows) >= self.capacity:
+            row = self._rows.popitem(last=False)[1]
+        else:
+            row = self._free.pop() if self._free else len(self._rows)
+        self._rows[key] = row
+        return row
+
+    def __getstate__(self) -> dict:
+        return {"capacity": self.capacity}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(**state)

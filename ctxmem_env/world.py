@@ -1,0 +1,147 @@
+"""The one transition: a batch of worlds that a generator paints view by view from what it remembers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctxmem_env.camera import move
+from ctxmem_env.feature_cache import FeatureCache
+from ctxmem_env.generator import Context, Generator
+from ctxmem_env.memory import FrameMemory
+from ctxmem_env.retrieval import RetrievalStrategy, select_context
+
+
+@dataclass
+class Step:
+    """What one step of B worlds made, with k context slots each.
+
+    frames (B, H, W, 3) uint8; depth (B, H, W) in metres; poses (B, 6); own_weight (B, H, W) in [0, 1], the share
+    of a pixel that the generator painted itself. The context that was used: its indices (B, k) in memory before
+    this step, its times (B, k) (the frame's number since reset), both -1 for an empty slot, its overlap (B, k) with
+    the new view in [0, 1], and the context itself.
+    """
+
+    frames: Tensor
+    depth: Tensor
+    poses: Tensor
+    own_weight: Tensor
+    indices: Tensor
+    times: Tensor
+    overlap: Tensor
+    context: Context
+
+
+class SceneWorld:
+    """`num_worlds` independent worlds that move in step. Every world must be reset before the first `advance`.
+
+    Args:
+        generator: paints new views; shared by all worlds, and it keeps no state of theirs.
+        num_worlds: batch size B.
+        retrieval: a name from `ctxmem_env.retrieval.RETRIEVAL`, or a strategy.
+        num_context: context slots k for each step.
+        memory_capacity: frames that each world remembers; None for no bound.
+        num_steps: denoising steps; None for the generator's default.
+        cached_frames: frames of each world whose features are kept; others are encoded again when needed.
+        device: where memory and poses live.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        num_worlds: int = 1,
+        retrieval: str | RetrievalStrategy = "fov",
+        num_context: int = 8,
+        memory_capacity: int | None = None,
+        num_steps: int | None = None,
+        cached_frames: int = 1024,
+        device: str | torch.device = "cpu",
+    ):
+        self.generator = generator
+        self.retrieval = retrieval
+        self.num_context = num_context
+        self.num_steps = generator.default_num_steps if num_steps is None else num_steps
+        self.device = torch.device(device)
+        self.memory = FrameMemory(
+            num_worlds, generator.height, generator.width, capacity=memory_capacity, device=self.device
+        )
+        self.poses = torch.zeros(num_worlds, 6, device=self.device)
+        self.fov = torch.zeros(num_worlds, device=self.device)
+        self.generators = [torch.Generator(self.device) for _ in range(num_worlds)]
+        self._cache = FeatureCache(max(cached_frames, num_context) * num_worlds)
+
+    @torch.no_grad()
+    def reset(self, world: int, frames: Tensor, depth: Tensor, poses: Tensor, fov: float, seed: int) -> None:
+        """Start one world over: it remembers n frames in this order and its camera stands at the last of them.
+
+        Args:
+            world: index in the batch; the other worlds stay as they are.
+            frames: uint8 (n, H, W, 3), n >= 1.
+            depth: (n, H, W), metres.
+            poses: (n, 6).
+            fov: horizontal field of view of this world, degrees.
+            seed: of all randomness in this world from here on.
+        """
+        self.memory.clear([world])
+        self._cache.drop(world)
+        for i in range(len(frames)):
+            self.memory.append(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], worlds=[world])
+        self.poses[world] = poses[-1].to(self.poses)
+        self.fov[world] = fov
+        self.generators[world].manual_seed(seed)
+        # The newest frame is the anchor of the next step; and the cache learns the features' shapes, which a
+        # generator may rely on even when a strategy selects nothing.
+        newest = torch.full((len(self.poses), 1), -1, device=self.device)
+        newest[world] = self.memory.lengths[world] - 1
+        self._gather(newest)
+
+    @torch.no_grad()
+    def advance(self, motion: Tensor) -> Step:
+        """Move every camera by a body-frame motion (B, 4) and paint what it sees."""
+        poses = move(self.poses, motion.to(self.poses))
+        selection = select_context(
+            self.retrieval,
+            self.memory.poses,
+            self.memory.lengths,
+            poses,
+            self.num_context,
+            self.fov,
+            self.generators,
+        )
+        context, times = self._gather(selection.indices)
+        view = self.generator.generate(poses, context, self.fov, self.num_steps, self.generators)
+        self.memory.append(view.frames, view.depth, poses)
+        self.poses = poses
+        return Step(
+            view.frames,
+            view.depth,
+            poses,
+            view.own_weight,
+            selection.indices,
+            times,
+            selection.overlap,
+            context,
+        )
+
+    def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:
+        """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
+        frames, depth, poses, times = self.memory.gather(indices)
+        mask = indices >= 0
+        times = torch.where(mask, times, -1)
+        worlds, slots = indices.shape
+        fov = self.fov[:, None].expand(worlds, slots).flatten()
+
+        def encode(positions: list[int]) -> dict[str, Tensor]:
+            at = torch.tensor(positions, device=self.device)
+            return self.generator.encode(
+                frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
+            )
+
+        keys = [
+            (world, time) if time >= 0 else None
+            for world, row in enumerate(times.tolist())
+            for time in row
+        ]
+        features = self._cache.gather(keys, encode)
+        features = {name: value.unflatten(0, (worlds, slots)) for name, value in features.items()}
+        return Context(frames, depth, poses, mask, features), times
