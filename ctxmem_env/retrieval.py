@@ -285,8 +285,8 @@ def _largest(query: Query, score: Tensor) -> Tensor:
 def _fov_rays(query: Query) -> Tensor:
     """The paper's rule: both pairs of border rays intersect; one frame, at random, of each consecutive run.
 
-    The near and far limits are not published; ours are 0.1 m and `MAX_RANGE`. When more runs survive than there
-    are slots, which of them are used is drawn at random as well.
+    The near and far limits are not published; ours are 0.1 m and `MAX_RANGE`. When more runs survive than
+    there are slots, which of them are used is drawn at random as well.
     """
     noise = 1 - query.uniform_noise()  # (0, 1]
     if query.memory_poses.shape[1] == 0:

@@ -1,0 +1,179 @@
+"""The memory of a world: the frames seen so far, with their depth, poses and times."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctxmem_env.errors import check_integer
+
+_INITIAL_SLOTS = 64
+
+
+class Entries(NamedTuple):
+    """Remembered frames, k for each world; an empty slot holds zeros and the time -1.
+
+    frames uint8 (B, k, H, W, 3); depth float32 (B, k, H, W), metres; poses float32 (B, k, 6); times int64 (B, k).
+    """
+
+    frames: Tensor
+    depth: Tensor
+    poses: Tensor
+    times: Tensor
+
+
+class FrameMemory:
+    """What B worlds remember, each with its own length.
+
+    An entry's index is its place in the order of time, 0 for the oldest. Its time counts the frames that the world
+    was given before it; unlike the index it never changes, so a cache may use (world, time) as its key until that
+    world is cleared. Depth is stored in half precision: to 4 mm at 8 m.
+
+    Args:
+        num_worlds: B, at least 1.
+        height, width: of a frame in pixels, at least 1.
+        capacity: frames that a world may hold; the oldest goes when one more comes. None: no limit, storage doubles.
+        device: where frames, depth, poses and times are kept.
+    """
+
+    def __init__(
+        self,
+        num_worlds: int,
+        height: int,
+        width: int,
+        capacity: int | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        self.num_worlds = check_integer("num_worlds", num_worlds, 1)
+        self.height = check_integer("height", height, 1)
+        self.width = check_integer("width", width, 1)
+        self.capacity = None if capacity is None else check_integer("capacity", capacity, 1)
+        self.device = torch.device(device)
+        self._lengths = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
+        self._counts = torch.zeros_like(self._lengths)
+        self._allocate(_INITIAL_SLOTS if capacity is None else min(_INITIAL_SLOTS, capacity))
+
+    @property
+    def lengths(self) -> Tensor:
+        """Frames that each world holds, int64 (B,)."""
+        return self._lengths.clone()
+
+    @property
+    def poses(self) -> Tensor:
+        """Poses float32 (B, T, 6), oldest first, T the longest length; a read-only view until the next change.
+
+        Entries behind a world's own length mean nothing.
+        """
+        return self._poses[:, : int(self._lengths.max())]
+
+    @property
+    def times(self) -> Tensor:
+        """Times int64 (B, T), laid out as `poses` is."""
+        return self._times[:, : int(self._lengths.max())]
+
+    def append(
+        self, frames: Tensor, depth: Tensor, poses: Tensor, worlds: Tensor | Sequence[int] | None = None
+    ) -> None:
+        """Remembers one more frame for each of the n given worlds (all, in order, when None).
+
+        Args:
+            frames: uint8 (n, H, W, 3).
+            depth: (n, H, W), metres, finite; beyond 65,504 m it is stored as that.
+            poses: (n, 6), finite.
+            worlds: distinct indices (n,).
+
+        Raises:
+            ValueError: a shape, type or value that does not fit; nothing is remembered then.
+        """
+        worlds = self._check_worlds(worlds)
+        self._check_entry(frames, depth, poses, len(worlds))
+        if self.capacity is not None:
+            self._evict_oldest(worlds[self._lengths[worlds] == self.capacity])
+        end = self._lengths[worlds]
+        if int(end.max()) == self._slots.shape[1]:
+            self._grow()
+        slots = self._slots[worlds, end]
+        self._frames[worlds, slots] = frames.to(self.device)
+        self._depth[worlds, slots] = depth.to(self.device).clamp(max=torch.finfo(torch.float16).max).half()
+        self._poses[worlds, end] = poses.to(self._poses)
+        self._times[worlds, end] = self._counts[worlds]
+        self._lengths[worlds] += 1
+        self._counts[worlds] += 1
+
+    def gather(self, indices: Tensor) -> Entries:
+        """The entries at `indices` int64 (B, k), -1 for an empty slot; raises ValueError for any other index."""
+        indices = indices.to(self.device)
+        if indices.ndim != 2 or len(indices) != self.num_worlds or indices.is_floating_point():
+            came = f"{indices.dtype} of shape {tuple(indices.shape)}"
+            raise ValueError(f"indices is {came}; expected int64 ({self.num_worlds}, k).")
+        if bool(((indices < -1) | (indices >= self._lengths[:, None])).any()):
+            lengths = self._lengths.tolist()
+            raise ValueError(f"indices={indices.tolist()}; expected -1 or below the lengths {lengths}.")
+        filled = indices >= 0
+        world = torch.arange(self.num_worlds, device=self.device)[:, None]
+        index = indices.clamp_min(0)
+        slots = self._slots[world, index]
+        return Entries(
+            self._frames[world, slots] * filled[..., None, None, None],
+            self._depth[world, slots].float() * filled[..., None, None],
+            self._poses[world, index] * filled[..., None],
+            self._times[world, index].where(filled, -1),
+        )
+
+    def clear(self, worlds: Tensor | Sequence[int] | None = None) -> None:
+        """Forgets everything in the given worlds (all when None); their times start at 0 again."""
+        worlds = self._check_worlds(worlds)
+        self._lengths[worlds] = 0
+        self._counts[worlds] = 0
+
+    def _allocate(self, slots: int) -> None:
+        worlds, height, width, device = self.num_worlds, self.height, self.width, self.device
+        # Pixels lie where they were first written; only the tables below are kept in the order of time.
+        self._frames = torch.zeros(worlds, slots, height, width, 3, dtype=torch.uint8, device=device)
+        self._depth = torch.zeros(worlds, slots, height, width, dtype=torch.float16, device=device)
+        self._poses = torch.zeros(worlds, slots, 6, device=device)
+        self._times = torch.zeros(worlds, slots, dtype=torch.int64, device=device)
+        self._slots = torch.arange(slots, device=device).repeat(worlds, 1)
+
+    def _grow(self) -> None:
+        size = self._slots.shape[1]
+        old = self._frames, self._depth, self._poses, self._times, self._slots
+        self._allocate(2 * size if self.capacity is None else min(2 * size, self.capacity))
+        new = self._frames, self._depth, self._poses, self._times, self._slots
+        for source, target in zip(old, new, strict=True):
+            target[:, :size] = source
+
+    def _evict_oldest(self, worlds: Tensor) -> None:
+        """Drops entry 0 of worlds that hold `capacity` frames; its slot is the next to be written."""
+        if len(worlds) == 0:
+            return
+        for table in (self._poses, self._times, self._slots):
+            table[worlds] = table[worlds].roll(-1, dims=1)
+        self._lengths[worlds] -= 1
+
+    def _check_worlds(self, worlds: Tensor | Sequence[int] | None) -> Tensor:
+        if worlds is None:
+            return torch.arange(self.num_worlds, device=self.device)
+        worlds = torch.as_tensor(worlds, device=self.device)
+        distinct = worlds.ndim == 1 and len(worlds) > 0 and len(worlds.unique()) == len(worlds)
+        valid = (
+            distinct
+            and worlds.dtype == torch.int64
+            and bool(((worlds >= 0) & (worlds < self.num_worlds)).all())
+        )
+        if not valid:
+            expected = f"distinct integers from 0 to {self.num_worlds - 1}, at least one"
+            raise ValueError(f"worlds={worlds.tolist()} ({worlds.dtype}); expected {expected}.")
+        return worlds
+
+    def _check_entry(self, frames: Tensor, depth: Tensor, poses: Tensor, count: int) -> None:
+        size = (self.height, self.width)
+        if frames.dtype != torch.uint8 or frames.shape != (count, *size, 3):
+            came = f"{frames.dtype} of shape {tuple(frames.shape)}"
+            raise ValueError(f"frames is {came}; expected torch.uint8 of shape {(count, *size, 3)}.")
+        for name, value, shape in (("depth", depth, (count, *size)), ("poses", poses, (count, 6))):
+            if value.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {shape}.")
+            if not bool(value.isfinite().all()):
+                raise ValueError(f"{name} holds NaN or infinity; expected finite metres and radians.")
