@@ -1,0 +1,88 @@
+"""Configuration: frozen dataclasses hold the defaults and their meaning, YAML files hold values only."""
+
+import dataclasses
+import typing
+from pathlib import Path
+
+import yaml
+
+from ctxmem_env.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What a training batch holds. Every batch is a function of the seed and its number alone."""
+
+    scenes_per_batch: int = 8
+    targets_per_scene: int = 4  # views that share one set of context frames: encoding the context is the larger cost
+    num_context: int = 8
+    walk_length: int = 64
+    tour: int = 12  # at most this many true frames are in memory before the walk begins
+    newest_only: float = 0.15  # share of scenes whose context is the newest frame alone (the paper: 0.1)
+    outside: float = 0.6  # share of those in which that frame comes from outside, so that its depth is not known
+    nothing: float = 0.03  # share of scenes without any context
+    thinned: float = 0.25  # share of scenes that lose each older context frame with probability 1/2
+    corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do
+    min_fov: float = 35.0
+    max_fov: float = 100.0
+    workers: int = 1  # processes that render ahead; 0 renders in the training process
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    name: str = "nano"
+    seed: int = 0
+    num_steps: int = 10_000
+    warmup_steps: int = 100
+    decay_fraction: float = 0.3  # the last part of the steps, over which the rate falls to zero
+    learning_rate: float = 2e-3  # of Muon, for the matrices of the transformer
+    adam_learning_rate: float = 1e-3  # of AdamW, for everything else
+    weight_decay: float = 0.01
+    ema_decay: float = 0.999
+    depth_weight: float = 0.5
+    own_weight: float = 0.3  # of the network's own pixels, so that it learns to paint where it could fetch
+    self_context: float = 0.3  # share of steps whose context the model has first repainted from its other frames
+    self_context_from: int = 1_000  # the step from which it does
+    precision: str = "bfloat16"
+    compile: bool = False
+    threads: int = 1
+    validate_every: int = 500
+    validation_scenes: int = 32
+    checkpoint_every: int = 250
+    model: dict = dataclasses.field(default_factory=dict)  # arguments of SceneTransformer
+    data: DataConfig = DataConfig()
+
+
+def from_dict(cls: type, values: dict, where: str) -> typing.Any:
+    """An instance of the dataclass `cls`; unknown keys and wrong types raise ValueError naming `where`."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a mapping of names to values, got {type(values).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ValueError(f"{where}: {unknown_name('key', key, fields)}")
+        kind = hints[key]
+        if dataclasses.is_dataclass(kind):
+            value = from_dict(kind, value, f"{where}: {key}")
+        elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"{where}: {key} must be of type {kind.__name__}, got {value!r}")
+        arguments[key] = value
+    return cls(**arguments)
+
+
+def load_config(cls: type, path: str | Path) -> typing.Any:
+    """The dataclass `cls` with the values of the YAML file at `path`."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"config: no such file {str(path)!r}; expected a YAML file such as configs/nano.yaml")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"config: {path} is not valid YAML: {error}") from error
+    return from_dict(cls, values or {}, str(path))

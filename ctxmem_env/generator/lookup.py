@@ -1,0 +1,106 @@
+"""The look-up over memory: where in the remembered frames does a pixel of the new view lie?
+
+A remembered frame carries the depth that was predicted when it was made. `splat` throws the remembered pixels into the
+new view, which gives the network a first, incomplete depth; `fetch` goes the other way, from every pixel of the new
+view at its predicted depth into every remembered frame, and brings back colours. Nothing is fused or kept: both are
+computed anew for every view from the frames that retrieval chose. A frame from outside has no depth yet: 0 says so.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ctxmem_env.camera import camera_to_world, focal, invert_rigid, pixel_rays
+
+MIN_DEPTH = 0.05
+
+
+def _transform(points: Tensor, matrix: Tensor) -> Tensor:
+    """Points (..., n, 3) moved by rigid matrices (..., 4, 4)."""
+    return points @ matrix[..., :3, :3].transpose(-1, -2) + matrix[..., None, :3, 3]
+
+
+def _project(points: Tensor, fov: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Image coordinates (..., n, 2) in [-1, 1] across the frame, and z (..., n), of camera-frame points (..., n, 3)."""
+    z = points[..., 2]
+    f = focal(fov).view(-1, *[1] * (points.dim() - 1))
+    aspect = points.new_tensor([1.0, width / height])
+    return points[..., :2] * (f * aspect) / z.clamp(min=MIN_DEPTH)[..., None], z
+
+
+@torch.no_grad()
+def splat(
+    frames: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Remembered pixels thrown into S new views; the nearest wins.
+
+    frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k), poses (B, S, 6), fov (B,).
+    Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
+    """
+    batch, slots, _, height, width = frames.shape
+    targets = poses.shape[1]
+    rays = pixel_rays(height, width, fov).flatten(1, 2)  # (B, HW, 3)
+    points = _transform(rays[:, None] * depth.flatten(2)[..., None], camera_to_world(context_poses.float()))
+    world_to_target = invert_rigid(camera_to_world(poses.float()))
+    points = _transform(points.flatten(1, 2)[:, None], world_to_target)  # (B, S, kHW, 3)
+    image, z = _project(points, fov, height, width)
+    column = ((image[..., 0] + 1) * (width / 2)).floor()
+    row = ((image[..., 1] + 1) * (height / 2)).floor()
+    valid = (z > MIN_DEPTH) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    valid &= mask.repeat_interleave(height * width, dim=1)[:, None] & (depth.flatten(1) > MIN_DEPTH)[:, None]
+    # The depth in units of 1/1024 m above, the pixel's index below: one minimum finds both.
+    source = torch.arange(slots * height * width, device=z.device)
+    bits = int(source.numel()).bit_length()
+    key = (z.clamp(0, 1e4) * 1024).long() << bits | source
+    place = torch.where(valid, row.long() * width + column.long(), height * width)
+    empty = torch.iinfo(torch.int64).max
+    nearest = key.new_full((batch, targets, height * width + 1), empty).scatter_reduce(-1, place, key, "amin")
+    nearest = nearest[..., :-1]
+    covered = nearest != empty
+    source = torch.where(covered, nearest & ((1 << bits) - 1), 0)
+    z = z.gather(2, source).clamp(min=MIN_DEPTH).log() * covered
+    colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
+    colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1)) * covered[:, :, None]
+    shape = (batch, targets, -1, height, width)
+    return colours.view(shape), z.view(shape), covered.view(shape).to(z)
+
+
+def fetch(
+    log_depth: Tensor,
+    poses: Tensor,
+    frames: Tensor,
+    depth: Tensor,
+    context_poses: Tensor,
+    mask: Tensor,
+    fov: Tensor,
+    mode: str = "bilinear",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the remembered frames show at every pixel of S new views, given the views' log depth (B, S, H, W).
+
+    Returns colours (B, S, k, 3, H, W), evidence (B, S, k, 4, H, W) and visible (B, S, k, H, W).
+    Evidence: the disagreement between the depth of the pixel as seen from the remembered camera and that camera's own
+    depth, log(z / D) (its size, compressed, and its sign: positive is hidden behind a surface); the log ratio of
+    distances (positive: the remembered camera stood further away); and 1.
+    """
+    batch, slots, _, height, width = frames.shape
+    targets = poses.shape[1]
+    rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
+    points = _transform(rays * log_depth.flatten(2).exp()[..., None], camera_to_world(poses.float()))
+    world_to_context = invert_rigid(camera_to_world(context_poses.float()))
+    points = _transform(points[:, :, None], world_to_context[:, None])  # (B, S, k, HW, 3)
+    image, z = _project(points, fov, height, width)
+    visible = (z > MIN_DEPTH) & (image.abs() < 1).all(-1) & mask[:, None, :, None]
+    log_z = z.clamp(min=MIN_DEPTH).log()
+    known = torch.cat([frames, depth.clamp(min=MIN_DEPTH).log()[:, :, None]], dim=2).flatten(0, 1)
+    grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2)  # (B k, S, HW, 2)
+    found = F.grid_sample(known, grid, mode=mode, padding_mode="border", align_corners=False)
+    found = found.unflatten(0, (batch, slots)).permute(0, 3, 1, 2, 4)  # (B, S, k, 4, HW)
+    unknown = depth.flatten(2).amax(-1)[:, None, :, None] <= MIN_DEPTH
+    error = (log_z - found[..., 3, :]).masked_fill(unknown, 0.0).detach()
+    ratio = (log_z - log_depth.flatten(2)[:, :, None]).detach()
+    evidence = torch.stack(
+        [(error.abs() / 0.02).log1p(), error.clamp(-0.5, 0.5) * 4, ratio.clamp(-1, 1), torch.ones_like(ratio)],
+        dim=3,
+    )
+    shape = (batch, targets, slots, -1, height, width)
+    return found[..., :3, :].reshape(shape), evidence.view(shape), visible.view(shape[:3] + shape[4:])

@@ -1,0 +1,90 @@
+"""The transformer as a generator: uint8 frames in and out, saved and loaded as a diffusers pipeline."""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor
+
+from ctxmem_env.generator.flow import sample
+from ctxmem_env.generator.protocol import Context, Generated
+from ctxmem_env.generator.transformer import SceneTransformer
+
+PACKAGED = Path(__file__).parent.parent / "weights"
+
+
+class SceneGenerator(DiffusionPipeline):
+    """`ctxmem_env.generator.Generator` over a `SceneTransformer`; `save_pretrained` and `from_pretrained` on folders.
+
+    Args:
+        transformer: the network.
+        default_num_steps: denoising steps when none are asked for.
+    """
+
+    def __init__(self, transformer: SceneTransformer, default_num_steps: int = 2) -> None:
+        super().__init__()
+        self.register_modules(transformer=transformer)
+        self.register_to_config(default_num_steps=default_num_steps)
+        self.default_num_steps = default_num_steps
+        self.height, self.width = transformer.config.height, transformer.config.width
+
+    def _float(self, frames: Tensor) -> Tensor:
+        return frames.movedim(-1, -3).to(self.device, torch.float32) / 127.5 - 1
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
+        """See `Generator.encode`; the features are kept in half precision."""
+        keys_values = self.transformer.encode(self._float(frames), depth.float(), poses.float(), fov.float())
+        return {"keys_values": keys_values.bfloat16()}
+
+    @torch.no_grad()
+    def generate(
+        self,
+        poses: Tensor,
+        context: Context,
+        fov: Tensor,
+        num_steps: int | None = None,
+        generators: list[torch.Generator] | None = None,
+    ) -> Generated:
+        """See `Generator.generate`."""
+        shape = (len(poses), 3, self.height, self.width)
+        generators = generators or [None] * len(poses)
+        noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
+        frames, depth, fov = self._float(context.frames), context.depth.float(), fov.float()
+
+        def denoise(noisy: Tensor, time: Tensor) -> tuple:
+            return self.transformer(
+                noisy,
+                time,
+                poses.float()[:, None],
+                fov,
+                frames,
+                depth,
+                context.poses.float(),
+                context.mask,
+                keys_values=context.features.get("keys_values"),
+                mode="bicubic",
+            )
+
+        view = sample(denoise, noise, num_steps or self.default_num_steps)
+        frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return Generated(frames.movedim(1, -1), view.log_depth[:, 0].exp(), view.own_weight[:, 0])
+
+    __call__ = generate
+
+    @torch.no_grad()
+    def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
+        """See `Generator.estimate_depth`: what depth does a view have whose context is the frame itself?
+
+        The first pass knows nothing of the frame's depth (0); the second is given what the first one found.
+        """
+        depth = torch.zeros(frames.shape[:3], device=self.device)
+        mask = torch.ones(len(frames), 1, dtype=torch.bool, device=self.device)
+        for _ in range(2):
+            context = Context(frames[:, None], depth[:, None], poses[:, None], mask)
+            seeded = [torch.Generator().manual_seed(0) for _ in frames]
+            depth = self.generate(poses, context, fov, 1, seeded).depth
+        return depth

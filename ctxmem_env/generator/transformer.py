@@ -1,0 +1,222 @@
+"""The context-conditioned diffusion transformer: noisy view in, clean view and depth out, memory beside it.
+
+After Context-as-Memory (arXiv:2506.03141): clean context frames are concatenated to the noisy frame along the frame
+axis of attention and only the noisy one is updated. Departures, each with its reason:
+- pixels instead of latents and x-prediction (JiT, arXiv:2511.13720): at 64 to 256 px no autoencoder is needed;
+- a context token attends to its own frame only, so its keys and values are computed once, when it is remembered;
+- relative camera encoding in attention (see `attention`), not [R, t] added to the tokens;
+- `lookup=True`: colours are fetched from the remembered frames through the predicted depth (see `lookup`) and the
+  network paints what no frame has seen. `lookup=False` is the paper's pure attention.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from ctxmem_env.generator.attention import (
+    FrameAttention,
+    RememberedFrames,
+    relative_cameras,
+    rotary_table,
+
+)
+from ctxmem_env.generator.lookup import fetch, splat
+
+
+class View(NamedTuple):
+    """frames, own (B, S, 3, H, W) in [-1, 1]; log_depth, own_weight (B, S, H, W)."""
+
+    frames: Tensor
+    own: Tensor
+    log_depth: Tensor
+    own_weight: Tensor
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward; a condition vector scales, shifts and gates both (adaLN-single)."""
+
+    def __init__(self, dim: int, num_heads: int, remembers: bool = False) -> None:
+        super().__init__()
+        self.attention = FrameAttention(dim, num_heads)
+        self.remembered = RememberedFrames(dim, num_heads) if remembers else None
+        self.up = nn.Linear(dim, 4 * dim)
+        self.down = nn.Linear(4 * dim, dim)
+        self.modulation = nn.Parameter(torch.zeros(6, dim))
+
+    def forward(self, x: Tensor, condition: Tensor, rotary: Tensor, remembered=None) -> Tensor:
+        """x (N, tokens, dim), condition (N, 6, dim)."""
+        shift, scale, gate, shift2, scale2, gate2 = (condition + self.modulation)[:, :, None].unbind(1)
+        normed = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+        x = x + (1 + gate) * self.attention(normed, rotary, remembered)
+        normed = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
+        return x + (1 + gate2) * self.down(F.relu(self.up(normed)).square())
+
+
+class SceneTransformer(ModelMixin, ConfigMixin):
+    """Predicts views of a scene from noise, a camera and remembered frames.
+
+    Args:
+        height, width: pixels of a frame, multiples of `patch_size`.
+        patch_size: pixels of a token's side.
+        dim, num_heads: width of the transformer; `dim / num_heads` is a multiple of 16.
+        num_layers: blocks of the noisy view; every `remember_every`-th reads the remembered frames.
+        num_context_layers: blocks of a remembered frame, run once when it enters memory.
+        pixel_dim: channels of the convolutions at full resolution.
+        lookup: fetch colours through depth; False for attention alone.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        height: int = 64,
+        width: int = 64,
+        patch_size: int = 8,
+        dim: int = 256,
+        num_heads: int = 4,
+        num_layers: int = 6,
+        num_context_layers: int = 2,
+        remember_every: int = 2,
+        pixel_dim: int = 32,
+        lookup: bool = True,
+    ) -> None:
+        super().__init__()
+        if height % patch_size or width % patch_size:
+            raise ValueError(f"height and width must be multiples of patch_size={patch_size}, got {height}x{width}")
+        area = patch_size**2
+        self.target_channels = 8 if lookup else 3
+        self.embed_target = nn.Linear(self.target_channels * area, dim)
+        self.embed_context = nn.Linear(4 * area, dim)
+        self.embed_camera = nn.Sequential(nn.Linear(5, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.embed_time = nn.Sequential(nn.Linear(64, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.nowhere = nn.Parameter(torch.randn(2, num_heads, 1, dim // num_heads) * 0.02)
+        self.context_blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(num_context_layers))
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, remembers=i % remember_every == 0) for i in range(num_layers)
+        )
+        self.to_pixels = nn.Linear(dim, pixel_dim * area)
+        self.pixel_in = nn.Conv2d(pixel_dim + self.target_channels, pixel_dim, 3, padding=1)
+        self.pixel_mid = nn.Conv2d(pixel_dim, pixel_dim, 3, padding=1)
+        self.pixel_out = nn.Conv2d(pixel_dim, 10, 3, padding=1)
+        self.refine_in = nn.Conv2d(pixel_dim + 4, pixel_dim, 3, padding=1)
+        self.refine_out = nn.Conv2d(pixel_dim, 3, 3, padding=1)
+        for layer in (self.modulate[-1], self.refine_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def _rotary(self, device: torch.device) -> Tensor:
+        c = self.config
+        return rotary_table(
+            c.height // c.patch_size, c.width // c.patch_size, c.dim // c.num_heads // 2, device
+        )
+
+    def _patches(self, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(x, self.config.patch_size).flatten(2).transpose(1, 2)
+
+    def _condition(self, poses: Tensor, fov: Tensor, time: Tensor | None = None) -> Tensor:
+        """poses (N, 6), fov (N,) degrees, time (N,) in [0, 1] -> (N, 6, dim). Only gravity matters: no position, no yaw."""
+        pitch, roll = poses[:, 4], poses[:, 5]
+        camera = torch.stack([pitch.sin(), pitch.cos(), roll.sin(), roll.cos(), fov / 90 - 1], dim=-1)
+        condition = self.embed_camera(camera.to(self.embed_camera[0].weight.dtype))
+        if time is not None:
+            angle = time[:, None] * torch.logspace(0, 2, 32, device=time.device)
+            condition = condition + self.embed_time(torch.cat([angle.cos(), angle.sin()], -1).to(condition.dtype))
+        return self.modulate(condition).unflatten(-1, (6, -1))
+
+    def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
+        """Keys and values (N, layers, 2, tokens, heads, c) of frames (N, 3, H, W) in [-1, 1], depth (N, H, W)."""
+        log_depth = depth.clamp(min=0.05).log()[:, None]
+        if not self.config.lookup:
+            log_depth = torch.zeros_like(log_depth)
+        x = self.embed_context(self._patches(torch.cat([frames, log_depth], 1).to(self.embed_context.weight.dtype)))
+        condition, rotary = self._condition(poses, fov), self._rotary(x.device)
+        for block in self.context_blocks:
+            x = block(x, condition, rotary)
+        x = F.layer_norm(x, x.shape[-1:])
+        return torch.stack([b.remembered(x, rotary) for b in self.blocks if b.remembered is not None], dim=1)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        time: Tensor,
+        poses: Tensor,
+        fov: Tensor,
+        frames: Tensor,
+        depth: Tensor,
+        context_poses: Tensor,
+        mask: Tensor,
+        keys_values: Tensor | None = None,
+        mode: str = "bilinear",
+    ) -> View:
+        """S views of each of B scenes from k remembered frames.
+
+        noisy (B, S, 3, H, W) = (1 - time) * clean + time * noise, frames in [-1, 1]; time (B, S); poses (B, S, 6);
+        fov (B,) degrees; frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k) bool;
+        keys_values (B, k, layers, 2, tokens, heads, c) from `encode`, computed here if None; mode: how remembered
+        frames are sampled, "bilinear" or "bicubic".
+        """
+        batch, targets = noisy.shape[:2]
+        slots = frames.shape[1]
+        if keys_values is None:
+            fov_each = fov[:, None].expand(-1, slots).flatten()
+            keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
+            keys_values = keys_values.unflatten(0, (batch, slots))
+        inputs = noisy
+        if self.config.lookup:
+            inputs = torch.cat([noisy, *splat(frames, depth, context_poses, mask, poses, fov)], dim=2)
+        inputs = inputs.flatten(0, 1)
+        tokens = self._tokens(inputs, time, poses, fov, context_poses, mask, keys_values)
+        features = self.to_pixels(F.layer_norm(tokens, tokens.shape[-1:]))
+        c = self.config
+        features = features.transpose(1, 2).unflatten(2, (c.height // c.patch_size, c.width // c.patch_size))
+        features = F.pixel_shuffle(features, c.patch_size)
+        features = torch.cat([features, inputs.to(features)], 1).contiguous(memory_format=torch.channels_last)
+        features = F.relu(self.pixel_in(features))
+        features = features + F.relu(self.pixel_mid(features))
+        out = self.pixel_out(features).float().unflatten(0, (batch, targets))
+        own, log_depth = out[:, :, :3], out[:, :, 3] + 1.0  # e metres before anything is learned
+        if not c.lookup:
+            return View(own, own, log_depth, torch.ones_like(log_depth))
+        thrown, covered = inputs[:, 6].view_as(log_depth), inputs[:, 7].view_as(log_depth)
+        trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
+        log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
+        colours, evidence, visible = fetch(log_depth, poses, frames, depth, context_poses, mask, fov, mode)
+        # How much each kind of evidence counts is predicted for every pixel.
+        score = (out[:, :, None, 5:9] * evidence).sum(3) - 2 * evidence[:, :, :, 0]
+        score = torch.cat([out[:, :, 9:], score.masked_fill(~visible, -1e4)], dim=2)
+        weight = score.softmax(dim=2)
+        blend = (weight[:, :, 1:, None] * colours).sum(2) + weight[:, :, :1] * own
+        own_weight = weight[:, :, 0]
+        refined = torch.cat([features, blend.flatten(0, 1), own_weight.flatten(0, 1)[:, None]], dim=1)
+        refined = F.relu(self.refine_in(refined.to(features)))
+        residual = self.refine_out(refined).float().unflatten(0, (batch, targets))
+        return View(blend + residual, own, log_depth, own_weight)
+
+    def _tokens(self, inputs, time, poses, fov, context_poses, mask, keys_values) -> Tensor:
+        """The noisy views' tokens (B S, tokens, dim) after all blocks."""
+        targets = poses.shape[1]
+        x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
+        condition = self._condition(
+            poses.flatten(0, 1), fov[:, None].expand(-1, targets).flatten(), time.flatten()
+        )
+        rotary = self._rotary(x.device)
+        relative = relative_cameras(poses, context_poses, fov)
+        # One learned key and value that is always there: what to attend to when nothing is remembered.
+        mask = mask.repeat_interleave(x.shape[1], dim=1).repeat_interleave(targets, dim=0)[:, None, None]
+        mask = F.pad(mask, (1, 0), value=True)
+        nowhere = self.nowhere[:, None].expand(-1, len(x), -1, -1, -1)
+        layer = 0
+        for block in self.blocks:
+            remembered = None
+            if block.remembered is not None:
+                pair = block.remembered.seen_from(keys_values[:, :, layer], relative)
+                remembered = (*(torch.cat([n.to(r), r], dim=2) for n, r in zip(nowhere, pair, strict=True)), mask)
+                layer += 1
+            x = block(x, condition, rotary, remembered)
+        return x
+
+

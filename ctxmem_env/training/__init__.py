@@ -1,0 +1,1 @@
+"""Training of the packaged generators, on scenes that are rendered on the fly."""

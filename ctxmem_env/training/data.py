@@ -1,0 +1,158 @@
+"""Training batches: walks through rendered scenes, and for some of their views the context that `step` would select.
+
+A batch is a function of (seed, number) alone, so a resumed run sees what an uninterrupted one would have seen.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ctxmem_env.camera import DEFAULT_FOV
+from ctxmem_env.config import DataConfig
+from ctxmem_env.retrieval import select_context
+from ctxmem_env.scenes import build_scene, random_walk, render, spawn, split_seeds, stack_scenes, tour
+
+
+def to_float(frames: Tensor) -> Tensor:
+    """uint8 frames (..., H, W, 3) as float32 (..., 3, H, W) in [-1, 1]."""
+    return frames.movedim(-1, -3).float() / 127.5 - 1
+
+
+def to_uint8(frames: Tensor) -> Tensor:
+    """Float frames (..., 3, H, W) in [-1, 1] as uint8 (..., H, W, 3)."""
+    return ((frames.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)
+
+
+class SceneBatches(Dataset):
+    """Batch `number` of a run: B scenes, k context slots and S targets each, as a dict of tensors.
+
+    context_frames (B, k, H, W, 3) uint8, context_depth (B, k, H, W) as the generator would remember it (with its
+    errors, 0 where it is not known), context_poses (B, k, 6), mask and overlap (B, k), fov (B,), poses (B, S, 6), frames (B, S, H, W, 3) uint8,
+    depth (B, S, H, W).
+    """
+
+    def __init__(self, config: DataConfig, seed: int, height: int, width: int, split: str = "train") -> None:
+        self.config, self.seed, self.height, self.width = config, seed, height, width
+        self.scene_seeds = split_seeds(split)
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        c = self.config
+        rng = np.random.default_rng([self.seed, number])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        scenes, history, lengths, targets, fov = [], [], [], [], []
+        for _ in range(c.scenes_per_batch):
+            scene = build_scene(int(self.scene_seeds[rng.integers(len(self.scene_seeds))]))
+            poses, first_target = self._walk(scene, rng)
+            scenes.append(scene)
+            history.append(poses)
+            lengths.append(first_target)
+            targets.append(poses[first_target : first_target + c.targets_per_scene])
+            fov.append(DEFAULT_FOV if rng.random() < 0.5 else rng.uniform(c.min_fov, c.max_fov))
+        history, targets = torch.stack(history).float(), torch.stack(targets).float()
+        lengths, fov = torch.tensor(lengths), torch.tensor(fov, dtype=torch.float32)
+        generators = [generator] * c.scenes_per_batch
+        selection = select_context("fov", history, lengths, targets[:, 0], c.num_context, fov, generators)
+        indices = selection.indices.clamp(min=0)
+        context_poses = history.gather(1, indices[..., None].expand(-1, -1, 6))
+        mask = self._drop(selection.indices >= 0, rng)
+        # A frame alone, whose depth is not known, and its own pose as a target: that is how the depth of a frame
+        # from outside is estimated.
+        outside = (mask.sum(1) == 1) & mask[:, 0] & torch.from_numpy(rng.random(len(mask)) < c.outside)
+        if c.targets_per_scene > 1:
+            targets[outside, -1] = context_poses[outside, 0]
+        frames, depth = render(
+            stack_scenes(scenes), torch.cat([context_poses, targets], 1), fov, self.height, self.width
+        )
+        k = c.num_context
+        context_frames, context_depth = corrupt(frames[:, :k], depth[:, :k], c.corrupt, generator)
+        context_depth[outside, 0] = 0.0
+        return {
+            "context_frames": context_frames,
+            "context_depth": context_depth,
+            "context_poses": context_poses,
+            "mask": mask,
+            "overlap": selection.overlap,
+            "fov": fov,
+            "poses": targets,
+            "frames": frames[:, k:],
+            "depth": depth[:, k:],
+        }
+
+    def _walk(self, scene, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Poses (tour + walk_length, 6) of a tour and a walk, and the first target's index; a half have no tour."""
+        c = self.config
+        start = spawn(scene, rng)
+        step, turn = rng.choice([0.15, 0.25, 0.25, 0.4]), math.radians(rng.choice([10.0, 15.0, 15.0, 30.0]))
+        toured = int(rng.integers(1, c.tour + 1)) if rng.random() < 0.5 else 0
+        before = [tour(scene, toured, rng, start)] if toured else []
+        length = c.tour + c.walk_length - toured
+        poses = torch.as_tensor(
+            np.concatenate(
+                [*before, random_walk(scene, length, rng, step_length=step, turn_angle=turn, start=start)]
+            )
+        )
+        # Early in a walk little is known; the square makes half of the targets fall in its first quarter.
+        last = c.tour + c.walk_length - c.targets_per_scene
+        return poses, max(1, toured) + int((last - max(1, toured)) * rng.random() ** 2)
+
+    def _drop(self, mask: Tensor, rng: np.random.Generator) -> Tensor:
+        c = self.config
+        kind = rng.random(len(mask))
+        keep = torch.from_numpy(rng.random(mask.shape) < 0.5)
+        for row, fate in enumerate(kind):
+            if fate < c.nothing:
+                keep[row] = False
+            elif fate < c.nothing + c.newest_only:
+                keep[row, 1:], keep[row, 0] = False, True
+            elif fate < c.nothing + c.newest_only + c.thinned:
+                keep[row, 0] = True
+            else:
+                keep[row] = True
+        return mask & keep
+
+
+def corrupt(frames: Tensor, depth: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Frames (B, k, H, W, 3) and depth (B, k, H, W) with the errors of generated ones, in `share` of the scenes."""
+    batch, slots, height, width = depth.shape
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    strength = draw(batch, 1, 1, 1) * (draw(batch, 1, 1, 1) < share)
+    coarse = torch.randn(batch * slots, 1, height // 8, width // 8, generator=generator)
+    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False).view_as(depth)
+    scale = torch.randn(batch, slots, 1, 1, generator=generator)
+    noisy = F.avg_pool2d(depth.log(), 3, 1, 1, count_include_pad=False)
+    noisy = torch.where((draw(batch, slots, 1, 1) < 0.5) & (strength > 0), noisy, depth.log())
+    noisy = (noisy + strength * (0.06 * smooth + 0.03 * scale)).exp()
+    x = to_float(frames)
+    blurred = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(x)
+    # A generated frame is blurred here and there, not as a whole.
+    blur = (smooth > 0.8)[:, :, None] * strength[..., None]
+    x = x + blur * (blurred - x)
+    x = x + 0.06 * strength[..., None] * torch.randn(x.shape, generator=generator)
+    return to_uint8(x), noisy
+
+
+def batches(dataset: SceneBatches, start: int, stop: int, workers: int) -> DataLoader:
+    """Batches start .. stop - 1 of `dataset`, rendered ahead by `workers` processes."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+        multiprocessing_context="forkserver" if workers else None,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

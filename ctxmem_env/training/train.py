@@ -1,0 +1,191 @@
+"""Train a generator: one visible loop.
+
+    ctxmem train configs/nano.yaml
+
+Batches are rendered on the fly; a run may be cut off at any time and goes on from its last checkpoint.
+"""
+
+import dataclasses
+import json
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from ctxmem_env.config import TrainConfig
+from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
+from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.training.checkpoint import (
+    flatten_optimizer,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
+from ctxmem_env.training.data import SceneBatches, batches, to_float
+from ctxmem_env.training.validate import validate, validation_batch
+
+
+def rate(step: int, config: TrainConfig) -> float:
+    """The learning rate's factor: a short warm-up, a plateau, and a linear fall to zero over the last part."""
+    decay_steps = max(1, int(config.num_steps * config.decay_fraction))
+    return min(1.0, (step + 1) / config.warmup_steps, (config.num_steps - step) / decay_steps)
+
+
+def optimizers(model: SceneTransformer, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the transformer's blocks, AdamW for the rest."""
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        inside = "blocks." in name and parameter.ndim == 2 and "modulation" not in name
+        (matrices if inside else rest).append(parameter)
+    return [
+        torch.optim.Muon(
+            matrices,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(rest, lr=config.adam_learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay),
+    ]
+
+
+def losses(model: SceneTransformer, batch: dict[str, Tensor], config: TrainConfig, generator: torch.Generator):
+    """The training loss of one batch and its parts: colour, the network's own colour, log depth."""
+    clean = to_float(batch["frames"])
+    t = draw_times(clean.shape[:2], generator).to(clean.device)
+    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+    context = to_float(batch["context_frames"])
+    view = model(
+        add_noise(clean, t, noise),
+        t,
+        batch["poses"],
+        batch["fov"],
+        context,
+        batch["context_depth"],
+        batch["context_poses"],
+        batch["mask"],
+    )
+    weight = loss_weight(t)[..., None, None, None]
+
+    def colour(prediction: Tensor) -> Tensor:
+        # Half squared and half absolute error: the first wants the right brightness, the second sharp edges.
+        error = prediction - clean
+        return (weight * (error.square() + 0.2 * error.abs())).mean()
+
+    depth = (view.log_depth - batch["depth"].clamp(min=0.05).log()).abs().mean()
+    parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
+    total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
+    return total, {name: value.item() for name, value in parts.items()}
+
+
+@torch.no_grad()
+def repaint_context(model: SceneTransformer, batch: dict[str, Tensor], generator: torch.Generator) -> None:
+    """Replace every other context frame by the model's own view of it, painted from the remaining ones.
+
+    A rollout lives on such copies. Only what was fetched is replaced: what the model made up is not the true scene,
+    and a target that contradicts its context would teach it not to trust its memory.
+    """
+    even, odd = slice(0, None, 2), slice(1, None, 2)
+    frames, poses = to_float(batch["context_frames"]), batch["context_poses"]
+    noise = torch.randn(frames[:, even].shape, generator=generator).to(frames.device)
+    view = model(
+        noise,
+        torch.ones(noise.shape[:2], device=noise.device),
+        poses[:, even],
+        batch["fov"],
+        frames[:, odd],
+        batch["context_depth"][:, odd],
+        poses[:, odd],
+        batch["mask"][:, odd],
+    )
+    fetched = view.own_weight < 0.3
+    painted = ((view.frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(2, -1)
+    old_frames, old_depth = batch["context_frames"][:, even], batch["context_depth"][:, even]
+    batch["context_frames"][:, even] = torch.where(fetched[..., None], painted, old_frames)
+    batch["context_depth"][:, even] = torch.where(fetched, view.log_depth.exp(), old_depth)
+
+
+def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = False) -> dict:
+    """Run `config` from the last checkpoint in the folder `out`, or from the beginning; returns the last figures."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)  # of the initial weights; everything later draws from its own generator
+    model = SceneTransformer(**config.model).to(device).to(memory_format=torch.channels_last)
+    height, width = model.config.height, model.config.width
+    ema = SceneTransformer(**config.model).to(device).requires_grad_(False)
+    ema.load_state_dict(model.state_dict())
+    optims = optimizers(model, config)
+    latest, step, spent = out / "latest.safetensors", 0, 0.0
+    if latest.exists():
+        tensors, facts = load_checkpoint(latest)
+        if facts["model"] != dict(config.model):
+            raise ValueError(
+                f"checkpoint: {latest} holds a model of {facts['model']}, the config asks for {dict(config.model)}; "
+                "use another output folder"
+            )
+        model.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
+        ema.load_state_dict({n[4:]: v for n, v in tensors.items() if n.startswith("ema.")})
+        for i, optimizer in enumerate(optims):
+            restore_optimizer(optimizer, tensors, f"optimizer{i}")
+        step, spent = facts["step"], facts["seconds"]
+    forward = torch.compile(model) if config.compile else model
+    validation = validation_batch(config, height, width, device)
+    dataset = SceneBatches(config.data, config.seed, height, width)
+    autocast = (
+        torch.autocast(torch.device(device).type, torch.bfloat16)
+        if config.precision == "bfloat16"
+        else nullcontext()
+    )
+    log = open(out / "log.jsonl", "a")
+    bar = tqdm(total=config.num_steps, initial=step, disable=quiet, desc=config.name, dynamic_ncols=True)
+    began, figures = time.monotonic() - spent, {}
+    for batch in batches(dataset, step, config.num_steps, config.data.workers):
+        batch = {name: value.to(device) for name, value in batch.items()}
+        generator = torch.Generator().manual_seed(config.seed * 2**32 + step)
+        for optimizer, base in zip(optims, (config.learning_rate, config.adam_learning_rate), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = base * rate(step, config)
+        with autocast:
+            if step >= config.self_context_from and torch.rand((), generator=generator) < config.self_context:
+                repaint_context(forward, batch, generator)
+            loss, parts = losses(forward, batch, config, generator)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+        if not norm < float("inf"):
+            raise FloatingPointError(
+                f"the gradient at step {step} is not finite; the last checkpoint, {latest}, is intact: "
+                "resume it with a smaller learning_rate"
+            )
+        for optimizer in optims:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        decay = min(config.ema_decay, (step + 1) / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
+        step += 1
+        bar.update()
+        last = step == config.num_steps
+        seconds = time.monotonic() - began
+        if step % 20 == 0 or last:
+            bar.set_postfix({name: f"{value:.4f}" for name, value in parts.items()})
+            record = {"step": step, "seconds": round(seconds, 1), "norm": round(norm, 3), **parts}
+            log.write(json.dumps(record) + "\n")
+        if step % config.validate_every == 0 or last:
+            figures = validate(SceneGenerator(ema), validation, out / f"sheet_{step:06d}.png")
+            log.write(json.dumps({"step": step, "seconds": round(seconds, 1), "validation": figures}) + "\n")
+            log.flush()
+            bar.write(f"step {step}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
+        if step % config.checkpoint_every == 0 or last:
+            tensors = {f"model.{n}": v for n, v in model.state_dict().items()}
+            tensors |= {f"ema.{n}": v for n, v in ema.state_dict().items()}
+            for i, optimizer in enumerate(optims):
+                tensors |= flatten_optimizer(optimizer, f"optimizer{i}")
+            facts = {"step": step, "seconds": seconds, "model": dict(config.model)}
+            save_checkpoint(latest, tensors, facts | {"config": dataclasses.asdict(config)})
+    log.close()
+    bar.close()
+    return {"steps": step, "seconds": round(time.monotonic() - began, 1), **figures}
