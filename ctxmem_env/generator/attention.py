@@ -2,9 +2,11 @@
 
 Half of every head is turned by the camera (PRoPE, arXiv:2507.10496), the other half by the patch's place in its frame
 (RoPE). PRoPE turns queries by P_q^T and keys and values by P_k^-1, so that only P_q P_k^-1 matters, with P = K [R | t].
-We apply that product to the keys and values alone: the same attention, no large world coordinates that cancel, and
-what is cached of a remembered frame depends on that frame only.
+We measure both from one reference camera, the first target's: the same attention, but no large world coordinates that
+cancel, and what is cached of a remembered frame depends on that frame only.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +18,11 @@ from ctxmem_env.camera import camera_to_world, focal, invert_rigid
 _METRES = 4.0
 
 
-def relative_cameras(target_poses: Tensor, context_poses: Tensor, fov: Tensor) -> Tensor:
-    """P_target P_context^-1 (B, S, k, 4, 4) of poses (B, S, 6) and (B, k, 6) that share a fov (B,) in degrees."""
-    target = invert_rigid(camera_to_world(target_poses.float()))
-    context = camera_to_world(context_poses.float())
-    relative = target[:, :, None] @ context[:, None]
+def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
+    """P_reference P^-1 (B, n, 4, 4) of poses (B, n, 6) and a reference (B, 6) that share a fov (B,) in degrees."""
+    relative = invert_rigid(camera_to_world(reference.float()))[:, None] @ camera_to_world(poses.float())
     relative[..., :3, 3] /= _METRES
-    f = focal(fov)[:, None, None, None]
+    f = focal(fov)[:, None, None]
     scale = torch.cat([f, f, torch.ones_like(f), torch.ones_like(f)], dim=-1)
     return relative * scale[..., :, None] / scale[..., None, :]
 
@@ -44,27 +44,24 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return torch.cat([plain, turned * cos + torch.cat([-second, first], dim=-1) * sin], dim=-1)
 
 
-def turn_by_camera(x: Tensor, relative: Tensor) -> Tensor:
-    """Keys or values x (B, k, tokens, heads, c), seen from S targets: (B, S, k, tokens, heads, c).
+def turn_by_camera(x: Tensor, cameras: Tensor) -> Tensor:
+    """x (N, heads, tokens, c) with the first half of its channels, read as vectors of four, turned by (N, 4, 4)."""
+    vectors, rest = x.chunk(2, dim=-1)
+    turned = vectors.reshape(len(x), -1, 4) @ cameras.transpose(-1, -2).to(x.dtype)
+    return torch.cat([turned.view(vectors.shape), rest], dim=-1)
 
-    The first half of the channels is read as vectors of four and turned by `relative` (B, S, k, 4, 4).
+
+@dataclass
+class Remembered:
+    """What the views of B scenes read in one layer, all seen from each scene's reference camera.
+
+    keys, values (B, heads, n, c); mask (B, 1, 1, n); cameras (B S, 4, 4): P_reference P^-1 of the S views.
     """
-    half = x.shape[-1] // 2
-    vectors = x[..., :half].unflatten(-1, (-1, 4)).flatten(2, 4)  # (B, k, tokens * heads * half / 4, 4)
-    turned = vectors[:, None] @ relative.transpose(-1, -2).to(x.dtype)
-    turned = turned.view(*relative.shape[:3], *x.shape[2:4], half)
-    return torch.cat([turned, x[:, None, ..., half:].expand(*turned.shape[:-1], -1)], dim=-1)
 
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax attention. With 64 queries the score matrix is small, and on a CPU two plain products beat the fused
-    kernel, whose backward pass alone took a fifth of a training step; elsewhere the fused kernel is used."""
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -1e4)
-    return scores.softmax(-1, dtype=q.dtype) @ v
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+    cameras: Tensor
 
 
 class HeadNorm(nn.Module):
@@ -89,18 +86,31 @@ class FrameAttention(nn.Module):
         self.query_norm = HeadNorm(dim // num_heads)
         self.key_norm = HeadNorm(dim // num_heads)
 
-    def forward(
-        self, x: Tensor, rotary: Tensor, remembered: tuple[Tensor, Tensor, Tensor] | None = None
-    ) -> Tensor:
-        """x (N, tokens, dim); remembered keys and values (N, heads, tokens', c) and their mask (N, 1, 1, tokens')."""
+    def forward(self, x: Tensor, rotary: Tensor, remembered: Remembered | None = None) -> Tensor:
+        """x (N, tokens, dim); with `remembered`, N = B S and all views of a scene read the same keys and values."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(self.query_norm(q), rotary), rotate(self.key_norm(k), rotary)
-        mask = None
-        if remembered is not None:
-            keys, values, mask = remembered
-            own = mask.new_ones(*mask.shape[:3], k.shape[2])
-            k, v, mask = torch.cat([k, keys], 2), torch.cat([v, values], 2), torch.cat([own, mask], 3)
-        return self.out(attend(q, k.to(q), v.to(q), mask).transpose(1, 2).flatten(2))
+        q = q * q.shape[-1] ** -0.5
+        scores = q @ k.transpose(-1, -2)
+        if remembered is None:
+            return self.out((scores.softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
+        scenes, tokens = len(remembered.keys), x.shape[1]
+
+        def together(x: Tensor) -> Tensor:  # (B S, heads, tokens, c) -> (B, heads, S tokens, c)
+            return x.unflatten(0, (scenes, -1)).transpose(1, 2).flatten(2, 3)
+
+        def apart(x: Tensor) -> Tensor:
+            return x.unflatten(2, (-1, tokens)).transpose(1, 2).flatten(0, 1)
+
+        # With M = P P_reference^-1: q . (M k) = (M^T q) . k, and what is found there comes back by M.
+        inverse = torch.linalg.inv(remembered.cameras)
+        reading = together(turn_by_camera(q, inverse.transpose(-1, -2))) @ remembered.keys.to(q).transpose(-1, -2)
+        reading = apart(reading.masked_fill(~remembered.mask, -1e4))
+        own, reading = (
+            torch.cat([scores, reading], dim=-1).softmax(-1, dtype=v.dtype).split([tokens, reading.shape[-1]], dim=-1)
+        )
+        found = turn_by_camera(apart(together(reading) @ remembered.values.to(v)), inverse)
+        return self.out((own @ v + found).transpose(1, 2).flatten(2))
 
 
 class RememberedFrames(nn.Module):
@@ -113,15 +123,14 @@ class RememberedFrames(nn.Module):
         self.key_norm = HeadNorm(dim // num_heads)
 
     def forward(self, tokens: Tensor, rotary: Tensor) -> Tensor:
-        """tokens (N, tokens, dim) -> keys and values (N, 2, tokens, heads, c)."""
-        k, v = self.kv(tokens).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
-        k = rotate(self.key_norm(k).transpose(1, 2), rotary).transpose(1, 2)
-        return torch.stack([k.to(v.dtype), v], dim=1)
+        """tokens (N, tokens, dim) -> keys and values (N, 2, heads, tokens, c)."""
+        k, v = self.kv(tokens).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return torch.stack([rotate(self.key_norm(k), rotary).to(v.dtype), v], dim=1)
 
     @staticmethod
-    def seen_from(kv: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
-        """kv (B, k, 2, tokens, heads, c) turned into the frames of S targets: two (B * S, heads, k * tokens, c)."""
-        turned = turn_by_camera(kv.flatten(2, 3), relative)  # keys and values are tokens side by side
-        turned = turned.unflatten(3, (2, -1)).flatten(0, 1)
-        keys, values = turned.permute(2, 0, 4, 1, 3, 5).flatten(3, 4)
+    def from_reference(keys_values: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
+        """keys_values (B, k, 2, heads, tokens, c) of frames with P_reference P^-1 (B, k, 4, 4): two (B, heads, n, c)."""
+        turned = turn_by_camera(keys_values.flatten(0, 1).flatten(1, 2), cameras.flatten(0, 1))
+        turned = turned.unflatten(0, keys_values.shape[:2]).unflatten(2, (2, -1))
+        keys, values = turned.permute(2, 0, 3, 1, 4, 5).flatten(3, 4)
         return keys, values

@@ -99,7 +99,12 @@ def fetch(
     error = (log_z - found[..., 3, :]).masked_fill(unknown, 0.0).detach()
     ratio = (log_z - log_depth.flatten(2)[:, :, None]).detach()
     evidence = torch.stack(
-        [(error.abs() / 0.02).log1p(), error.clamp(-0.5, 0.5) * 4, ratio.clamp(-1, 1), torch.ones_like(ratio)],
+        [
+            (error.abs() / 0.02).log1p(),
+            error.clamp(-0.5, 0.5) * 4,
+            ratio.clamp(-1, 1),
+            torch.ones_like(ratio),
+        ],
         dim=3,
     )
     shape = (batch, targets, slots, -1, height, width)

@@ -1,8 +1,5 @@
 """The transformer as a generator: uint8 frames in and out, saved and loaded as a diffusers pipeline."""
 
-import functools
-import hashlib
-import json
 from pathlib import Path
 
 import torch

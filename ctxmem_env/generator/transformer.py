@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from ctxmem_env.generator.attention import (
     FrameAttention,
+    Remembered,
     RememberedFrames,
     relative_cameras,
     rotary_table,
-
 )
 from ctxmem_env.generator.lookup import fetch, splat
 
@@ -95,9 +95,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.nowhere = nn.Parameter(torch.randn(2, num_heads, 1, dim // num_heads) * 0.02)
         self.context_blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(num_context_layers))
-        self.blocks = nn.ModuleList(
-            Block(dim, num_heads, remembers=i % remember_every == 0) for i in range(num_layers)
-        )
+        self.blocks = nn.ModuleList(Block(dim, num_heads, remembers=i % remember_every == 0) for i in range(num_layers))
         self.to_pixels = nn.Linear(dim, pixel_dim * area)
         self.pixel_in = nn.Conv2d(pixel_dim + self.target_channels, pixel_dim, 3, padding=1)
         self.pixel_mid = nn.Conv2d(pixel_dim, pixel_dim, 3, padding=1)
@@ -110,9 +108,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
 
     def _rotary(self, device: torch.device) -> Tensor:
         c = self.config
-        return rotary_table(
-            c.height // c.patch_size, c.width // c.patch_size, c.dim // c.num_heads // 2, device
-        )
+        return rotary_table(c.height // c.patch_size, c.width // c.patch_size, c.dim // c.num_heads // 2, device)
 
     def _patches(self, x: Tensor) -> Tensor:
         return F.pixel_unshuffle(x, self.config.patch_size).flatten(2).transpose(1, 2)
@@ -128,7 +124,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         return self.modulate(condition).unflatten(-1, (6, -1))
 
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
-        """Keys and values (N, layers, 2, tokens, heads, c) of frames (N, 3, H, W) in [-1, 1], depth (N, H, W)."""
+        """Keys and values (N, layers, 2, heads, tokens, c) of frames (N, 3, H, W) in [-1, 1], depth (N, H, W)."""
         log_depth = depth.clamp(min=0.05).log()[:, None]
         if not self.config.lookup:
             log_depth = torch.zeros_like(log_depth)
@@ -156,7 +152,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
 
         noisy (B, S, 3, H, W) = (1 - time) * clean + time * noise, frames in [-1, 1]; time (B, S); poses (B, S, 6);
         fov (B,) degrees; frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k) bool;
-        keys_values (B, k, layers, 2, tokens, heads, c) from `encode`, computed here if None; mode: how remembered
+        keys_values (B, k, layers, 2, heads, tokens, c) from `encode`, computed here if None; mode: how remembered
         frames are sampled, "bilinear" or "bicubic".
         """
         batch, targets = noisy.shape[:2]
@@ -200,23 +196,23 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         """The noisy views' tokens (B S, tokens, dim) after all blocks."""
         targets = poses.shape[1]
         x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
-        condition = self._condition(
-            poses.flatten(0, 1), fov[:, None].expand(-1, targets).flatten(), time.flatten()
-        )
+        condition = self._condition(poses.flatten(0, 1), fov[:, None].expand(-1, targets).flatten(), time.flatten())
         rotary = self._rotary(x.device)
-        relative = relative_cameras(poses, context_poses, fov)
+        cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
+        context_cameras, target_cameras = (
+            cameras[:, : context_poses.shape[1]],
+            cameras[:, context_poses.shape[1] :],
+        )
         # One learned key and value that is always there: what to attend to when nothing is remembered.
-        mask = mask.repeat_interleave(x.shape[1], dim=1).repeat_interleave(targets, dim=0)[:, None, None]
-        mask = F.pad(mask, (1, 0), value=True)
-        nowhere = self.nowhere[:, None].expand(-1, len(x), -1, -1, -1)
+        mask = F.pad(mask.repeat_interleave(x.shape[1], dim=1), (1, 0), value=True)[:, None, None]
+        nowhere = self.nowhere[:, None].expand(-1, len(poses), -1, -1, -1)
         layer = 0
         for block in self.blocks:
             remembered = None
             if block.remembered is not None:
-                pair = block.remembered.seen_from(keys_values[:, :, layer], relative)
-                remembered = (*(torch.cat([n.to(r), r], dim=2) for n, r in zip(nowhere, pair, strict=True)), mask)
+                pair = block.remembered.from_reference(keys_values[:, :, layer], context_cameras)
+                keys, values = (torch.cat([n.to(p), p], dim=2) for n, p in zip(nowhere, pair, strict=True))
+                remembered = Remembered(keys, values, mask, target_cameras.flatten(0, 1))
                 layer += 1
             x = block(x, condition, rotary, remembered)
         return x
-
-

@@ -94,9 +94,7 @@ class SceneBatches(Dataset):
         before = [tour(scene, toured, rng, start)] if toured else []
         length = c.tour + c.walk_length - toured
         poses = torch.as_tensor(
-            np.concatenate(
-                [*before, random_walk(scene, length, rng, step_length=step, turn_angle=turn, start=start)]
-            )
+            np.concatenate([*before, random_walk(scene, length, rng, step_length=step, turn_angle=turn, start=start)])
         )
         # Early in a walk little is known; the square makes half of the targets fall in its first quarter.
         last = c.tour + c.walk_length - c.targets_per_scene

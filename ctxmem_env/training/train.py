@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -136,9 +135,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     validation = validation_batch(config, height, width, device)
     dataset = SceneBatches(config.data, config.seed, height, width)
     autocast = (
-        torch.autocast(torch.device(device).type, torch.bfloat16)
-        if config.precision == "bfloat16"
-        else nullcontext()
+        torch.autocast(torch.device(device).type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
     )
     log = open(out / "log.jsonl", "a")
     bar = tqdm(total=config.num_steps, initial=step, disable=quiet, desc=config.name, dynamic_ncols=True)

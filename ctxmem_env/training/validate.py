@@ -51,7 +51,14 @@ def validate(generator: SceneGenerator, batch: dict[str, Tensor], sheet: Path | 
     figures["depth_median_error"] = ratio.median().item()
     figures["own_share"] = view.own_weight.mean().item()
     if sheet is not None:
-        rows = [copies, view.frames, truth, _grey(view.depth), _grey(batch["depth"][:, 0]), _grey(view.own_weight * 8)]
+        rows = [
+            copies,
+            view.frames,
+            truth,
+            _grey(view.depth),
+            _grey(batch["depth"][:, 0]),
+            _grey(view.own_weight * 8),
+        ]
         save_sheet(sheet, [row[:16].cpu() for row in rows])
     return figures
 
