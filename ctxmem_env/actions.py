@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import gymnasium as gym
 import numpy as np
@@ -42,15 +43,13 @@ class DiscreteActions:
             self._motions[2 + 2 * axis, axis] = -size
 
     def to_motion(self, actions: Tensor | np.ndarray | Sequence[int]) -> Tensor:
-        """Motions float32 (B, 4), as in `camera.move`, of actions (B,), integers 0 to 8; ValueError otherwise."""
+        """Motions float32 (B, 4), as for `camera.move`, of actions (B,), integers 0 to 8; else ValueError."""
         values = np.asarray(actions)
         last = len(self.names) - 1
         fits = values.ndim == 1 and values.dtype.kind in "iu"
         if not fits or bool(((values < 0) | (values > last)).any()):
             meaning = ", ".join(f"{i} {name}" for i, name in enumerate(self.names))
-            raise ValueError(
-                f"action={_show(values)}; expected one integer from 0 to {last} a world: {meaning}."
-            )
+            raise ValueError(f"action={_show(values)}; expected one integer from 0 to {last} a world: {meaning}.")
         return self._motions[torch.from_numpy(values.astype(np.int64))]
 
 
@@ -70,37 +69,33 @@ class ContinuousActions:
         self._scale = torch.tensor([step, step, turn, turn])
 
     def to_motion(self, actions: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
-        """Motions float32 (B, 4), as in `camera.move`, of actions (B, 4) in [-1, 1]; ValueError otherwise."""
+        """Motions float32 (B, 4), as for `camera.move`, of actions (B, 4) in [-1, 1]; else ValueError."""
         values = np.asarray(actions)
         fits = values.ndim == 2 and values.shape[1] == 4 and values.dtype.kind in "iuf"
         # NaN compares false, so it does not pass.
         if not fits or not bool((np.abs(values) <= 1).all()):
             raise ValueError(
-                f"action={_show(values)}; expected four finite numbers in [-1, 1] a world: {', '.join(self.names)}; "
-                "clip them, and give the scale as step_length and turn_angle."
+                f"action={_show(values)}; expected four finite numbers in [-1, 1] a world, "
+                f"{', '.join(self.names)}; clip them, and set the scale with step_length and turn_angle."
             )
         return torch.from_numpy(values.astype(np.float32)) * self._scale
 
 
-def make_actions(
-    name: str, step_length: float = 0.25, turn_angle: float = 15.0
-) -> DiscreteActions | ContinuousActions:
+def make_actions(name: str, step_length: float = 0.25, turn_angle: float = 15.0) -> DiscreteActions | ContinuousActions:
     """The action set "discrete" or "continuous", with its (largest) step in metres and turn in degrees."""
     if name not in ACTIONS:
         raise unknown_name("actions", name, ACTIONS)
     _check_scale("step_length", step_length, "turn_angle", turn_angle)
     return (
-        DiscreteActions(step_length, turn_angle)
-        if name == "discrete"
-        else ContinuousActions(step_length, turn_angle)
+        DiscreteActions(step_length, turn_angle) if name == "discrete" else ContinuousActions(step_length, turn_angle)
     )
 
 
 def _check_scale(step_name: str, step: float, turn_name: str, turn: float) -> tuple[float, float]:
     """The step in metres and the turn in radians."""
-    if not 0 < step < math.inf:
+    if not isinstance(step, Real) or not 0 < step < math.inf:
         raise ValueError(f"{step_name}={step!r}; expected metres, finite and above 0.")
-    if not 0 < turn <= 180:
+    if not isinstance(turn, Real) or not 0 < turn <= 180:
         raise ValueError(f"{turn_name}={turn!r}; expected degrees above 0 and at most 180.")
     return float(step), math.radians(turn)
 

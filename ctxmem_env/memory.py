@@ -14,7 +14,8 @@ _INITIAL_SLOTS = 64
 class Entries(NamedTuple):
     """Remembered frames, k for each world; an empty slot holds zeros and the time -1.
 
-    frames uint8 (B, k, H, W, 3); depth float32 (B, k, H, W), metres; poses float32 (B, k, 6); times int64 (B, k).
+    frames uint8 (B, k, H, W, 3); depth float32 (B, k, H, W), metres; poses float32 (B, k, 6);
+    times int64 (B, k).
     """
 
     frames: Tensor
@@ -26,14 +27,15 @@ class Entries(NamedTuple):
 class FrameMemory:
     """What B worlds remember, each with its own length.
 
-    An entry's index is its place in the order of time, 0 for the oldest. Its time counts the frames that the world
-    was given before it; unlike the index it never changes, so a cache may use (world, time) as its key until that
-    world is cleared. Depth is stored in half precision: to 4 mm at 8 m.
+    An entry's index is its place in the order of time, 0 for the oldest. Its time counts the frames that the
+    world was given before it; unlike the index it never changes, so a cache may use (world, time) as its key
+    until that world is cleared. Depth is stored in half precision: to 4 mm at 8 m.
 
     Args:
         num_worlds: B, at least 1.
         height, width: of a frame in pixels, at least 1.
-        capacity: frames that a world may hold; the oldest goes when one more comes. None: no limit, storage doubles.
+        capacity: frames that a world may hold; the oldest goes when one more comes. None: no limit, storage
+            doubles.
         device: where frames, depth, poses and times are kept.
     """
 
@@ -61,7 +63,7 @@ class FrameMemory:
 
     @property
     def poses(self) -> Tensor:
-        """Poses float32 (B, T, 6), oldest first, T the longest length; a read-only view until the next change.
+        """Poses float32 (B, T, 6), oldest first, T the longest length; a view, valid until the next change.
 
         Entries behind a world's own length mean nothing.
         """
@@ -102,7 +104,7 @@ class FrameMemory:
         self._counts[worlds] += 1
 
     def gather(self, indices: Tensor) -> Entries:
-        """The entries at `indices` int64 (B, k), -1 for an empty slot; raises ValueError for any other index."""
+        """The entries at `indices` int64 (B, k), -1 for an empty slot; ValueError for one out of range."""
         indices = indices.to(self.device)
         if indices.ndim != 2 or len(indices) != self.num_worlds or indices.is_floating_point():
             came = f"{indices.dtype} of shape {tuple(indices.shape)}"
@@ -157,11 +159,7 @@ class FrameMemory:
             return torch.arange(self.num_worlds, device=self.device)
         worlds = torch.as_tensor(worlds, device=self.device)
         distinct = worlds.ndim == 1 and len(worlds) > 0 and len(worlds.unique()) == len(worlds)
-        valid = (
-            distinct
-            and worlds.dtype == torch.int64
-            and bool(((worlds >= 0) & (worlds < self.num_worlds)).all())
-        )
+        valid = distinct and worlds.dtype == torch.int64 and bool(((worlds >= 0) & (worlds < self.num_worlds)).all())
         if not valid:
             expected = f"distinct integers from 0 to {self.num_worlds - 1}, at least one"
             raise ValueError(f"worlds={worlds.tolist()} ({worlds.dtype}); expected {expected}.")

@@ -1,0 +1,83 @@
+"""How much of a new view other cameras cover, judged in the ground plane from poses alone.
+
+Everything is computed in the ground frame of the new view and in float64, so that a near tie falls the same
+way whatever else is in the batch.
+"""
+
+import torch
+from torch import Tensor
+
+MAX_RANGE = 8.0  # metres; about the length of a room, beyond which a wall is more likely than a view
+_MIN_DEPTH = 0.5  # metres; cameras keep off the walls, so nearer surfaces are rare
+FINE_GRID = (16, 5)  # columns and depths of the sample points of a view
+COARSE_GRID = (2, 2)
+
+
+def view_overlap(candidates: Tensor, pose: Tensor, fov: float | Tensor) -> Tensor:
+    """Share (B, N) in [0, 1] of the view from `pose` (B, 6) that each of the poses (B, N, 6) covers alone.
+
+    The view is its sector up to `MAX_RANGE`, where all image columns weigh the same and depth is log-uniform;
+    a candidate sees as far. The share is multiplied by the overlap of the pitch ranges, for square frames.
+    `fov` is horizontal, in degrees, a number or (B,); walls are unknown.
+    """
+    fov = torch.as_tensor(fov, dtype=torch.float64, device=pose.device).expand(len(pose))
+    x, y, _, heading, pitch = in_view_frame(candidates, pose)
+    covered = in_sector(x, y, heading, fov, FINE_GRID).to(torch.float64).mean(1)
+    return (covered * pitch_overlap(pitch, fov)).float()
+
+
+def in_view_frame(candidates: Tensor, pose: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Forward, left and up offsets [m], yaw and pitch offsets [rad], each (B, N), of candidates (B, N, 6)."""
+    pose = pose.double()[..., None]
+    # Each coordinate lies contiguous from here on: twice as fast over a long memory.
+    east, north, up, yaw, pitch, _ = (candidates.double().mT.contiguous() - pose).unbind(1)
+    cos, sin = pose[:, 3].cos(), pose[:, 3].sin()
+    return east * cos + north * sin, north * cos - east * sin, up, yaw, pitch
+
+
+def in_sector(x: Tensor, y: Tensor, heading: Tensor, fov: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Whether the sector of each camera (B, N) holds each sample point of the new view, bool (B, P, N).
+
+    Sample points are the centres of `grid[0]` image columns times `grid[1]` log-spaced depths.
+    """
+    cos, sin = heading.cos(), heading.sin()
+    slope = torch.tan(torch.deg2rad(fov) / 2)[:, None]
+    # A point (u, v) lies a u + b v + c ahead, or to the left, of a camera; the triples are (a, b, c).
+    forward = cos, sin, -(cos * x + sin * y)
+    left = -sin, cos, sin * x - cos * y
+    columns, depths = (torch.arange(n, dtype=x.dtype, device=x.device).add(0.5).div(n) for n in grid)
+    depth = (_MIN_DEPTH * (MAX_RANGE / _MIN_DEPTH) ** depths)[:, None]
+    side = ((1 - 2 * columns) * slope)[:, :, None]
+
+    def at_points(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """a u + b v + c at the points (u, v) = depth (1, side), (B, columns, depths, N)."""
+        ray = a[:, None] + b[:, None] * side
+        return depth * ray[:, :, None] + c[:, None, None]
+
+    ahead = at_points(*forward)
+    inside = at_points(*left).abs_() <= slope[..., None, None] * ahead
+    return (inside & (ahead <= MAX_RANGE)).flatten(1, 2)
+
+
+def pitch_overlap(pitch: Tensor, fov: Tensor) -> Tensor:
+    """Share in [0, 1] of the vertical field of view that is common to both, from pitch offsets (B, N)."""
+    return (1 - pitch.abs() / torch.deg2rad(fov)[:, None]).clamp_min(0)
+
+
+def border_rays_meet(x: Tensor, y: Tensor, heading: Tensor, fov: Tensor, near: float, far: float) -> Tensor:
+    """The paper's test, bool (B, N): the left border rays of both views meet, and so do the right ones.
+
+    A meeting counts when it is `near` to `far` metres from the new view's camera. Parallel rays never meet.
+    """
+    half = torch.deg2rad(fov)[:, None] / 2
+    meet = torch.ones_like(x, dtype=torch.bool)
+    for border in (half, -half):
+        own, other = border, heading + border
+        # s (cos own, sin own) = (x, y) + t (cos other, sin other), solved by Cramer's rule.
+        cross = torch.sin(other - own)
+        crosses = cross.abs() > 1e-9
+        cross = cross.where(crosses, 1.0)
+        s = (x * other.sin() - y * other.cos()) / cross
+        t = (x * own.sin() - y * own.cos()) / cross
+        meet &= crosses & (t > 0) & (s >= near) & (s <= far)
+    return meet
