@@ -7,6 +7,6 @@ __all__ = ["Context", "Generated", "Generator", "load_generator"]
 
 def load_generator(model: str, device: str = "auto") -> Generator:
     """The generator called `model` (a packaged name or a folder), loaded once for each process and device."""
-    from ctxmem_env.generator.pipeline import load_cached
+    from ctxmem_env.generator.store import load_cached
 
     return load_cached(model, device)

@@ -28,7 +28,7 @@ def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
 
 
 def rotary_table(rows: int, columns: int, dim: int, device: torch.device) -> Tensor:
-    """Cosines and sines (2, rows * columns, dim) of 2-D rotary positions; a quarter of `dim` each for row and column."""
+    """Cosines and sines (2, rows * columns, dim) of 2-D rotary positions; half of the angles for each axis."""
     frequency = 10.0 ** (-torch.arange(dim // 4, device=device) / (dim // 4))
     row = torch.arange(rows, device=device).repeat_interleave(columns)
     column = torch.arange(columns, device=device).repeat(rows)
@@ -129,7 +129,7 @@ class RememberedFrames(nn.Module):
 
     @staticmethod
     def from_reference(keys_values: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
-        """keys_values (B, k, 2, heads, tokens, c) of frames with P_reference P^-1 (B, k, 4, 4): two (B, heads, n, c)."""
+        """keys_values (B, k, 2, heads, tokens, c), cameras (B, k, 4, 4) as in `Remembered`: two (B, heads, n, c)."""
         turned = turn_by_camera(keys_values.flatten(0, 1).flatten(1, 2), cameras.flatten(0, 1))
         turned = turned.unflatten(0, keys_values.shape[:2]).unflatten(2, (2, -1))
         keys, values = turned.permute(2, 0, 3, 1, 4, 5).flatten(3, 4)

@@ -3,6 +3,7 @@
 x_t = (1 - t) x + t e, t from 1 (noise) to 0 (frame). The network predicts x itself (JiT, arXiv:2511.13720).
 """
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 def times(num_steps: int, device: torch.device | str = "cpu") -> Tensor:
-    """The num_steps + 1 times from 1 to 0 at which the sampler stands; evenly spaced, so none of few steps is wasted."""
+    """The num_steps + 1 times from 1 to 0 at which the sampler stands; evenly spaced, so that none is wasted."""
     return torch.linspace(1.0, 0.0, num_steps + 1, device=device)
 
 
@@ -39,7 +40,7 @@ def sample(denoise: Callable[[Tensor, Tensor], tuple], noise: Tensor, num_steps:
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     x, grid = noise, times(num_steps).tolist()
-    for t, t_next in zip(grid[:-1], grid[1:], strict=True):
+    for t, t_next in itertools.pairwise(grid):
         prediction = denoise(x, x.new_full(x.shape[:2], t))
         x = prediction[0] + (t_next / t) * (x - prediction[0])
     return prediction

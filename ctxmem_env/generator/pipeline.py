@@ -1,6 +1,5 @@
 """The transformer as a generator: uint8 frames in and out, saved and loaded as a diffusers pipeline."""
 
-from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
@@ -9,8 +8,6 @@ from torch import Tensor
 from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.protocol import Context, Generated
 from ctxmem_env.generator.transformer import SceneTransformer
-
-PACKAGED = Path(__file__).parent.parent / "weights"
 
 
 class SceneGenerator(DiffusionPipeline):

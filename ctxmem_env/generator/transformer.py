@@ -114,7 +114,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         return F.pixel_unshuffle(x, self.config.patch_size).flatten(2).transpose(1, 2)
 
     def _condition(self, poses: Tensor, fov: Tensor, time: Tensor | None = None) -> Tensor:
-        """poses (N, 6), fov (N,) degrees, time (N,) in [0, 1] -> (N, 6, dim). Only gravity matters: no position, no yaw."""
+        """poses (N, 6), fov (N,) degrees, time (N,) in [0, 1] -> (N, 6, dim). No position, no yaw: only gravity."""
         pitch, roll = poses[:, 4], poses[:, 5]
         camera = torch.stack([pitch.sin(), pitch.cos(), roll.sin(), roll.cos(), fov / 90 - 1], dim=-1)
         condition = self.embed_camera(camera.to(self.embed_camera[0].weight.dtype))

@@ -31,8 +31,8 @@ class SceneBatches(Dataset):
     """Batch `number` of a run: B scenes, k context slots and S targets each, as a dict of tensors.
 
     context_frames (B, k, H, W, 3) uint8, context_depth (B, k, H, W) as the generator would remember it (with its
-    errors, 0 where it is not known), context_poses (B, k, 6), mask and overlap (B, k), fov (B,), poses (B, S, 6), frames (B, S, H, W, 3) uint8,
-    depth (B, S, H, W).
+    errors, 0 where it is not known), context_poses (B, k, 6), mask and overlap (B, k), fov (B,), poses
+    (B, S, 6), frames (B, S, H, W, 3) uint8, depth (B, S, H, W).
     """
 
     def __init__(self, config: DataConfig, seed: int, height: int, width: int, split: str = "train") -> None:

@@ -137,7 +137,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     autocast = (
         torch.autocast(torch.device(device).type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
     )
-    log = open(out / "log.jsonl", "a")
+    log = (out / "log.jsonl").open("a")
     bar = tqdm(total=config.num_steps, initial=step, disable=quiet, desc=config.name, dynamic_ncols=True)
     began, figures = time.monotonic() - spent, {}
     for batch in batches(dataset, step, config.num_steps, config.data.workers):

@@ -1,0 +1,124 @@
+"""Generators on disk: found by name or folder, verified before they are loaded, loaded once for each process."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ctxmem_env.errors import unknown_name
+from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.transformer import SceneTransformer
+
+PACKAGED = Path(__file__).parent.parent / "weights"
+_CHECKSUMS = "checksums.json"
+_WEIGHTS = Path("transformer") / "diffusion_pytorch_model.safetensors"
+_CONFIG = Path("transformer") / "config.json"
+
+
+def packaged_names() -> list[str]:
+    """Names of the generators that come with the package."""
+    return sorted(path.parent.name for path in PACKAGED.glob("*/model_index.json"))
+
+
+def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
+    """Write a generator in half precision, with checksums; the folder appears whole or not at all."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        half = SceneTransformer.from_config(generator.transformer.config)
+        half.load_state_dict(generator.transformer.state_dict())
+        SceneGenerator(half.half(), generator.default_num_steps).save_pretrained(temporary)
+        sums = {
+            str(path.relative_to(temporary)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(temporary.rglob("*"))
+            if path.is_file()
+        }
+        (temporary / _CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n")
+        os.chmod(temporary, 0o755)
+        if folder.exists():  # keep what is not ours, such as a model card
+            for path in folder.iterdir():
+                if not (temporary / path.name).exists():
+                    shutil.move(path, temporary / path.name)
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def find_generator(model: str) -> Path:
+    """The folder of the generator called `model`: a packaged name, a folder, or a hub id such as "owner/name"."""
+    if (PACKAGED / model / "model_index.json").is_file():
+        return PACKAGED / model
+    if Path(model).is_dir():
+        return Path(model)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        error = unknown_name("model", model, packaged_names())
+        raise ValueError(f"{error} A folder that save_pretrained wrote, or a hub id, works too.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:
+        raise ValueError(
+            f"model={model!r} is not a folder, and as a hub id it could not be fetched ({type(error).__name__}); "
+            f"check the spelling and the connection, or use a packaged generator: {', '.join(packaged_names())}"
+        ) from error
+
+
+def read_generator(folder: Path) -> SceneGenerator:
+    """The generator in `folder`, on the CPU in single precision. Raises ValueError for one that is not intact."""
+    for part in (_CONFIG, _WEIGHTS):
+        if not (folder / part).is_file():
+            raise ValueError(f"model={str(folder)!r} has no {part}; expected a folder that save_pretrained wrote")
+    if (folder / _CHECKSUMS).is_file():
+        for name, expected in json.loads((folder / _CHECKSUMS).read_text()).items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+                raise ValueError(
+                    f"model={str(folder)!r}: {name} does not match its checksum, so it is truncated or altered; "
+                    "fetch it again"
+                )
+    try:
+        transformer = SceneTransformer.from_config(json.loads((folder / _CONFIG).read_text()))
+        with safe_open(folder / _WEIGHTS, "pt") as file:
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"model={str(folder)!r} cannot be read ({error}); fetch it again") from error
+    expected = {name: tuple(value.shape) for name, value in transformer.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(
+                f"model={str(folder)!r}: {_WEIGHTS} does not fit {_CONFIG}: {name} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'none')}; the two files must come from one model"
+            )
+        if not tensors[name].isfinite().all():
+            raise ValueError(f"model={str(folder)!r}: {name} holds NaN or infinity; fetch the weights again")
+    transformer.load_state_dict(tensors)
+    index = json.loads((folder / "model_index.json").read_text()) if (folder / "model_index.json").is_file() else {}
+    return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 2))
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device called `device`; "auto" is the first GPU, or the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={device!r} is not available here ({error}); use 'auto' or 'cpu'") from error
+    return torch.device(device)
+
+
+@functools.cache
+def load_cached(model: str, device: str) -> SceneGenerator:
+    """The generator called `model` on `device`, loaded once."""
+    return read_generator(find_generator(model)).to(resolve_device(device))
