@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.config import DataConfig
 from ctxmem_env.retrieval import select_context
-from ctxmem_env.scenes import build_scene, random_walk, render, spawn, split_seeds, stack_scenes, tour
+from ctxmem_env.scenes import build_scene, random_walk, render, split_seeds, stack_scenes, tour
 
 
 def to_float(frames: Tensor) -> Tensor:
@@ -88,17 +88,13 @@ class SceneBatches(Dataset):
     def _walk(self, scene, rng: np.random.Generator) -> tuple[Tensor, int]:
         """Poses (tour + walk_length, 6) of a tour and a walk, and the first target's index; a half have no tour."""
         c = self.config
-        start = spawn(scene, rng)
         step, turn = rng.choice([0.15, 0.25, 0.25, 0.4]), math.radians(rng.choice([10.0, 15.0, 15.0, 30.0]))
-        toured = int(rng.integers(1, c.tour + 1)) if rng.random() < 0.5 else 0
-        before = [tour(scene, toured, rng, start)] if toured else []
-        length = c.tour + c.walk_length - toured
-        poses = torch.as_tensor(
-            np.concatenate([*before, random_walk(scene, length, rng, step_length=step, turn_angle=turn, start=start)])
-        )
+        toured = int(rng.integers(1, c.tour + 1)) if rng.random() < 0.5 else 1
+        walk = random_walk(scene, c.tour + c.walk_length - toured + 1, rng, step_length=step, turn_angle=turn)
+        poses = torch.cat([tour(scene, toured, rng, walk[0]), walk[1:]])
         # Early in a walk little is known; the square makes half of the targets fall in its first quarter.
         last = c.tour + c.walk_length - c.targets_per_scene
-        return poses, max(1, toured) + int((last - max(1, toured)) * rng.random() ** 2)
+        return poses, toured + int((last - toured) * rng.random() ** 2)
 
     def _drop(self, mask: Tensor, rng: np.random.Generator) -> Tensor:
         c = self.config
