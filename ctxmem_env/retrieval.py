@@ -174,7 +174,7 @@ def _fov(query: Query) -> Tensor:
     picked = indices[:, :1]
     for slot in range(1, query.num_context):
         near_pick = (candidates - picked).abs() <= _NEIGHBOUR_GAP
-        weight = weight.masked_fill(near_pick, _NEIGHBOUR_DISCOUNT).masked_fill(candidates == picked, 0.0)
+        weight = weight.where(~near_pick, _NEIGHBOUR_DISCOUNT * weight).masked_fill(candidates == picked, 0.0)
         gain, best = ((shown * hidden).sum(1) * weight).max(-1, keepdim=True)
         picked = candidates.gather(1, best).masked_fill(gain <= 0, -1)
         indices[:, slot : slot + 1] = picked
