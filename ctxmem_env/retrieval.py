@@ -28,7 +28,7 @@ _BEST_PROBABILITY = 0.95  # that a frame from the very same place shows a point 
 _PARALLAX_SCALE = 2.0  # metres between two cameras at which that probability has fallen by e
 _AGE_DISCOUNT = 0.05  # from the oldest frame to the newest: a copy of a copy degrades
 _NEIGHBOUR_GAP = 2  # frames as near in time as this are neighbours,
-_NEIGHBOUR_DISCOUNT = 0.1  # and a pick's neighbour is taken only where nothing else adds much
+_NEIGHBOUR_DISCOUNT = 1e-12  # and a pick's neighbour comes after every other frame that overlaps
 _NEAR_LIMIT = 0.1  # metres; `fov_rays` only
 
 
