@@ -13,7 +13,8 @@ _FIRST_ROWS = 64
 class FeatureCache:
     """The features of at most `capacity` frames; the least recently used leave first.
 
-    Rows live in one tensor a feature, so that gathering a batch is one index operation. A pickle or a deep copy
+    Rows live in one tensor a feature, so that gathering a batch is one index operation. A pickle or a deep
+    copy
     starts empty: features are derived from frames that memory still holds.
     """
 
@@ -29,8 +30,8 @@ class FeatureCache:
     def gather(self, keys: list[Key | None], encode: Callable[[list[int]], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Features (N, ...) for N keys; None stands for an empty slot, whose row is arbitrary.
 
-        `encode` gets the positions in `keys` of the frames that are missing here and returns their features. The
-        number of different keys must not exceed `capacity`.
+        `encode` gets the positions in `keys` of the frames that are missing here and returns their features.
+        The number of different keys must not exceed `capacity`.
         """
         missing: dict[Key, int] = {}
         for position, key in enumerate(keys):

@@ -16,10 +16,10 @@ from ctxmem_env.retrieval import RetrievalStrategy, select_context
 class Step:
     """What one step of B worlds made, with k context slots each.
 
-    frames (B, H, W, 3) uint8; depth (B, H, W) in metres; poses (B, 6); own_weight (B, H, W) in [0, 1], the share
-    of a pixel that the generator painted itself. The context that was used: its indices (B, k) in memory before
-    this step, its times (B, k) (the frame's number since reset), both -1 for an empty slot, its overlap (B, k) with
-    the new view in [0, 1], and the context itself.
+    frames (B, H, W, 3) uint8; depth (B, H, W) in metres; poses (B, 6); own_weight (B, H, W) in [0, 1], the
+    share of a pixel that the generator painted itself. The context that was used: its indices (B, k) in
+    memory before this step, its times (B, k) (the frame's number since reset), both -1 for an empty slot, its
+    overlap (B, k) with the new view in [0, 1], and the context itself.
     """
 
     frames: Tensor
@@ -33,7 +33,7 @@ class Step:
 
 
 class SceneWorld:
-    """`num_worlds` independent worlds that move in step. Every world must be reset before the first `advance`.
+    """`num_worlds` independent worlds that move in step; each must be reset before the first `advance`.
 
     Args:
         generator: paints new views; shared by all worlds, and it keeps no state of theirs.
@@ -67,12 +67,13 @@ class SceneWorld:
         )
         self.poses = torch.zeros(num_worlds, 6, device=self.device)
         self.fov = torch.zeros(num_worlds, device=self.device)
-        self.generators = [torch.Generator(self.device) for _ in range(num_worlds)]
+        # On the CPU whatever the device is, so that a seed means the same everywhere.
+        self.generators = [torch.Generator() for _ in range(num_worlds)]
         self._cache = FeatureCache(max(cached_frames, num_context) * num_worlds)
 
     @torch.no_grad()
     def reset(self, world: int, frames: Tensor, depth: Tensor, poses: Tensor, fov: float, seed: int) -> None:
-        """Start one world over: it remembers n frames in this order and its camera stands at the last of them.
+        """Start one world over: it remembers n frames, in order, and its camera stands at the last one.
 
         Args:
             world: index in the batch; the other worlds stay as they are.
@@ -126,8 +127,6 @@ class SceneWorld:
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:
         """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
         frames, depth, poses, times = self.memory.gather(indices)
-        mask = indices >= 0
-        times = torch.where(mask, times, -1)
         worlds, slots = indices.shape
         fov = self.fov[:, None].expand(worlds, slots).flatten()
 
@@ -137,11 +136,7 @@ class SceneWorld:
                 frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
             )
 
-        keys = [
-            (world, time) if time >= 0 else None
-            for world, row in enumerate(times.tolist())
-            for time in row
-        ]
+        keys = [(world, time) if time >= 0 else None for world, row in enumerate(times.tolist()) for time in row]
         features = self._cache.gather(keys, encode)
         features = {name: value.unflatten(0, (worlds, slots)) for name, value in features.items()}
-        return Context(frames, depth, poses, mask, features), times
+        return Context(frames, depth, poses, indices >= 0, features), times

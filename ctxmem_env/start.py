@@ -1,0 +1,187 @@
+"""What a world starts from: the options of `reset`, checked, and photographs as first frames."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ctxmem_env.camera import MAX_PITCH, cropped_fov
+from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
+
+OPTIONS = ("scene", "image", "tour", "pose", "fov")
+EYE_HEIGHT = 1.5  # metres
+_BODY_RADIUS = 0.1  # metres of free space that a start needs around it
+START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
+
+
+@dataclass(frozen=True)
+class Start:
+    """A checked start. `scene` and `image` are never both given; neither means a scene drawn at random.
+
+    scene: seed or style name; image: uint8 (H, W, 3) of the generator's size; tour: number of frames
+    remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in metres and radians; fov: of the
+    world, in degrees.
+    """
+
+    scene: int | str | None
+    image: np.ndarray | None
+    tour: int
+    pose: tuple[float, ...] | None
+    fov: float
+
+
+def parse_start(options: dict | None, height: int, width: int, tour: int, fov: float) -> Start:
+    """The start that `options` ask for. Where they are silent, `tour` and `fov` of the environment apply.
+
+    Raises ValueError for an unknown option, a value of a wrong type, shape or range, or options that
+    contradict each other.
+    """
+    options = {} if options is None else options
+    if not isinstance(options, dict):
+        raise ValueError(f"options={options!r} is a {type(options).__name__}; expected a dict or None.")
+    for name in options:
+        if name not in OPTIONS:
+            raise unknown_name("reset option", name, OPTIONS)
+    given = {name: value for name, value in options.items() if value is not None}
+    if "image" in given:
+        for name in ("scene", "tour"):
+            if name in given:
+                raise ValueError(
+                    f"options 'image' and {name!r} were both given; a photograph has no scene to look around "
+                    f"in, so leave one of them out."
+                )
+    scene = _check_scene(given["scene"]) if "scene" in given else None
+    tour = check_integer("options['tour']", given["tour"], 0) if "tour" in given else tour
+    pose = _check_pose(given["pose"]) if "pose" in given else None
+    if "fov" in given:
+        fov = check_fov("options['fov']", given["fov"])
+    if "image" not in given:
+        return Start(scene, None, tour, pose, fov)
+    picture = open_image(given["image"])
+    middle = _crop_to_shape(picture, width / height)
+    if "fov" in given:
+        fov = cropped_fov(fov, picture.width, middle.width)
+    # PIL widens the kernel when it shrinks a picture, so that nothing aliases.
+    frame = np.array(middle.resize((width, height), Image.Resampling.LANCZOS))
+    return Start(None, frame, 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
+
+
+def first_frames(
+    start: Start, scene_seed: int, rng: np.random.Generator, height: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor, Scene | None]:
+    """What is in memory at the first step: frames uint8 (n, H, W, 3), the last one in view, and poses (n, 6).
+
+    Also the scene that was rendered, a batch of one, or None for a photograph. `scene_seed` is the seed where
+    `start` leaves it open. ValueError when the pose is not in free space.
+    """
+    if start.image is not None:
+        poses = torch.tensor([start.pose], dtype=torch.float32, device=device)
+        return torch.from_numpy(start.image)[None].to(device), poses, None
+    scene = build_scene(start.scene) if isinstance(start.scene, int) else build_scene(scene_seed, start.scene)
+    if start.pose is None:
+        pose = spawn(scene, rng)
+    else:
+        pose = torch.tensor(start.pose, dtype=torch.float32)
+        if not bool(is_free(scene, pose[:2], _BODY_RADIUS)):
+            raise ValueError(
+                f"options['pose'] stands at x={pose[0]:.2f}, y={pose[1]:.2f}, which is in a wall or an "
+                f"object of scene {start.scene!r}, or outside of it; choose a free place, or leave 'pose' "
+                "out."
+            )
+    poses = tour(scene, start.tour + 1, rng, pose).to(device)
+    scenes = stack_scenes([scene]).to(device)
+    frames, _ = render(scenes, poses[None], start.fov, height, width)
+    return frames[0], poses, scenes
+
+
+def check_fov(argument: str, fov: object) -> float:
+    """A horizontal field of view in degrees; ValueError unless a number in [10, 150]."""
+    if isinstance(fov, bool) or not isinstance(fov, int | float | np.number) or not 10 <= fov <= 150:
+        raise ValueError(f"{argument}={fov!r}; expected a horizontal field of view in degrees, from 10 to 150.")
+    return float(fov)
+
+
+def open_image(image: object) -> Image.Image:
+    """A path, PIL image or uint8 array (H, W, 3 or 4) as an upright RGB image; transparency is dropped."""
+    if isinstance(image, Image.Image):
+        picture = image
+    elif isinstance(image, str | Path):
+        try:
+            with Image.open(image) as file:
+                file.load()
+                picture = file.copy()
+        except FileNotFoundError:
+            raise ValueError(f"image={str(image)!r} does not exist; give the path of an image file.") from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise ValueError(
+                f"image={str(image)!r} is not an image file that can be read ({error}); give a PNG or JPEG file."
+            ) from None
+    elif isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise ValueError(
+                f"image has dtype {image.dtype}; expected uint8 in [0, 255]. For values in [0, 1] pass "
+                f"(image * 255).round().astype(numpy.uint8)."
+            )
+        if image.ndim != 3 or image.shape[-1] not in (3, 4) or image.size == 0:
+            raise ValueError(
+                f"image has shape {image.shape}; expected (height, width, 3) or (height, width, 4), not empty."
+            )
+        picture = Image.fromarray(np.ascontiguousarray(image))
+    else:
+        raise ValueError(
+            f"image is a {type(image).__name__}; expected a path, a PIL image or a uint8 array (height, width, 3)."
+        )
+    if 0 in picture.size:
+        raise ValueError(f"image is empty, {picture.width} x {picture.height} pixels; give one with pixels.")
+    return ImageOps.exif_transpose(picture).convert("RGB")
+
+
+def _crop_to_shape(picture: Image.Image, aspect: float) -> Image.Image:
+    """The largest middle part whose width is `aspect` times its height, to the pixel."""
+    width = max(1, min(picture.width, round(picture.height * aspect)))
+    height = max(1, min(picture.height, round(picture.width / aspect)))
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _check_scene(scene: object) -> int | str:
+    if isinstance(scene, str):
+        if scene not in STYLES:
+            raise unknown_name("options['scene']", scene, STYLES)
+        return scene
+    seed = check_integer("options['scene']", scene, 0)
+    try:
+        split_of(seed)
+    except ValueError as error:
+        raise ValueError(f"options['scene']={seed}: {error}") from None
+    return seed
+
+
+def _check_pose(pose: object) -> tuple[float, ...]:
+    expected = "expected six numbers x, y, z [m], yaw, pitch, roll [rad]"
+    try:
+        array = np.asarray(pose, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"options['pose']={pose!r} is not numeric; {expected}.") from None
+    if array.shape != (6,):
+        raise ValueError(f"options['pose'] has shape {array.shape}; {expected}.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"options['pose']={pose!r} holds NaN or infinity; {expected}.")
+    x, y, z, yaw, pitch, roll = array.tolist()
+    if max(abs(x), abs(y), abs(z)) > START_RANGE:
+        raise ValueError(
+            f"options['pose'] lies {max(abs(x), abs(y), abs(z)):.0f} m out; expected at most "
+            f"{START_RANGE:.0f} m, beyond which float32 is too coarse. Shift the origin."
+        )
+    if abs(pitch) > MAX_PITCH:
+        raise ValueError(f"options['pose'] has pitch {pitch:.3f} rad; expected at most {MAX_PITCH:.3f} either way.")
+    return x, y, z, _wrap(yaw), pitch, _wrap(roll)
+
+
+def _wrap(angle: float) -> float:
+    return (angle + math.pi) % (2 * math.pi) - math.pi

@@ -1,0 +1,83 @@
+"""Imports run one way, and nothing heavy is imported before it is needed."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "ctxmem_env"
+
+# What each part may import from the package, besides itself and `errors`.
+ALLOWED = {
+    "errors": set(),
+    "camera": set(),
+    "config": set(),
+    "overlap": {"camera"},
+    "actions": {"camera"},
+    "memory": {"camera"},
+    "retrieval": {"camera", "overlap"},
+    "generator": {"camera"},
+    "scenes": {"camera"},
+    "tasks": {"camera"},
+    "recording": {"camera"},
+    "feature_cache": set(),
+    "world": {"camera", "feature_cache", "generator", "memory", "retrieval"},
+    "start": {"camera", "scenes"},
+    "env": {"actions", "camera", "generator", "recording", "retrieval", "scenes", "start", "tasks", "world"},
+    "true_scene": {"env", "generator", "scenes"},
+    "testing": {"generator"},
+    "training": {"camera", "config", "generator", "memory", "retrieval", "scenes", "world"},
+    "evaluation": {"actions", "camera", "config", "generator", "memory", "retrieval", "scenes", "world"},
+}
+
+
+def part_of(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Modules that a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(path):
+    names = (name.split(".") for name in imports(path) if name.startswith("ctxmem_env."))
+    return {name[1] for name in names if (ROOT / name[1]).is_dir() or (ROOT / f"{name[1]}.py").is_file()}
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path):
+    part = part_of(path)
+    if part in ("__init__", "cli"):
+        return
+    assert part in ALLOWED, f"{part} is new: state here what it may import"
+    extra = parts_imported(path) - ALLOWED[part] - {part, "errors"}
+    assert not extra, f"{path.name} imports {sorted(extra)}"
+
+
+def test_the_arrows_have_no_cycle():
+    order = []
+    while len(order) < len(ALLOWED):
+        ready = [part for part in ALLOWED if part not in order and ALLOWED[part] <= set(order)]
+        assert ready, f"a cycle among {sorted(set(ALLOWED) - set(order))}"
+        order += ready
+
+
+def test_nothing_imports_agents_examples_or_tests():
+    for path in FILES:
+        assert not {name.split(".")[0] for name in imports(path)} & {"agents", "examples", "tests"}, path
+
+
+def test_pygame_is_imported_only_inside_functions():
+    for path in FILES:
+        top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert "pygame" not in ast.unparse(ast.Module(top, [])), path

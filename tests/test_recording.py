@@ -1,0 +1,121 @@
+"""Panels and videos."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ctxmem_env.recording import View, draw_panel, write_video
+
+
+def view(context=3, num_context=8, steps=20, shape=(32, 32), **changes):
+    poses = np.zeros((steps, 6))
+    poses[:, 0] = 0.25 * np.arange(steps)
+    fields = {
+        "frame": np.full((*shape, 3), 200, np.uint8),
+        "poses": poses,
+        "fov": 90.0,
+        "num_context": num_context,
+        "context_frames": np.full((context, *shape, 3), 100, np.uint8),
+        "context_poses": poses[:context],
+        "overlap": np.linspace(0.9, 0.1, context),
+    }
+    return View(**{**fields, **changes})
+
+
+def has_colour(panel, colour):
+    return (panel == np.array(colour, np.uint8)).all(-1).sum()
+
+
+def test_a_panel_shows_the_frame_and_each_context_frame():
+    frame, context = (201, 17, 35), (13, 150, 220)
+    shows = []
+    for count in (0, 1, 4):
+        panel = draw_panel(
+            view(
+                context=count,
+                frame=np.broadcast_to(np.uint8(frame), (32, 32, 3)),
+                context_frames=np.broadcast_to(np.uint8(context), (count, 32, 32, 3)),
+            )
+        )
+        assert has_colour(panel, frame) == 384 * 384
+        shows.append(has_colour(panel, context))
+    assert shows[0] == 0 and shows[1] > 80 * 80 and shows[2] == 4 * shows[1]
+
+
+@pytest.mark.parametrize("num_context", [1, 4, 8, 20])
+@pytest.mark.parametrize("shape", [(32, 32), (36, 64), (33, 17)])
+def test_the_size_of_a_panel_is_even_and_does_not_depend_on_the_step(num_context, shape):
+    first = draw_panel(view(context=0, num_context=num_context, steps=1, shape=shape))
+    later = draw_panel(view(context=1, num_context=num_context, steps=300, shape=shape))
+    assert first.shape == later.shape and first.dtype == np.uint8
+    assert first.shape[0] % 2 == 0 and first.shape[1] % 2 == 0
+
+
+def test_the_map_turns_with_the_camera():
+    left, right = view(), view()
+    left.poses[-1, 3], right.poses[-1, 3] = 1.0, -1.0
+    assert not np.array_equal(draw_panel(left), draw_panel(right))
+
+
+def pictures(n, height=40, width=60):
+    for i in range(n):
+        yield np.full((height, width, 3), 20 * i, np.uint8)
+
+
+def test_an_mp4_holds_the_pictures_in_order(tmp_path, capfd):
+    from moviepy import VideoFileClip
+
+    path = write_video(tmp_path / "new folder" / "walk.mp4", pictures(10), fps=5)
+    with VideoFileClip(str(path)) as clip:
+        frames = np.stack(list(clip.iter_frames()))
+        assert clip.size == [60, 40] and clip.fps == 5
+    assert len(frames) == 10
+    np.testing.assert_allclose(frames.mean((1, 2, 3)), 20 * np.arange(10), atol=6)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_mp4_is_h264_in_yuv420p(tmp_path):
+    import subprocess
+
+    import imageio_ffmpeg
+
+    path = write_video(tmp_path / "walk.mp4", pictures(3))
+    report = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True)
+    assert "h264" in report.stderr and "yuv420p(" in report.stderr
+
+
+def test_odd_sizes_are_padded(tmp_path):
+    from moviepy import VideoFileClip
+
+    with VideoFileClip(str(write_video(tmp_path / "odd.mp4", pictures(3, 41, 59)))) as clip:
+        assert clip.size == [60, 42]
+
+
+def test_a_gif_holds_the_pictures_in_order(tmp_path):
+    path = write_video(tmp_path / "walk.gif", pictures(4), fps=10)
+    with Image.open(path) as gif:
+        assert gif.n_frames == 4 and gif.info["duration"] == 100
+        gif.seek(3)
+        assert np.array(gif.convert("RGB"))[0, 0, 0] == 60
+
+
+def test_bad_videos_are_refused_and_leave_the_old_file(tmp_path):
+    path = tmp_path / "walk.mp4"
+    path.write_bytes(b"old")
+
+    def broken():
+        yield from pictures(3)
+        yield np.zeros((40, 60, 3), np.float32)
+
+    with pytest.raises(ValueError, match=r"frames\[3\] is float32 of shape \(40, 60, 3\); expected uint8"):
+        write_video(path, broken())
+    with pytest.raises(ValueError, match=r"frames\[1\] is uint8 of shape \(41, 60, 3\)"):
+        write_video(path, [*pictures(1), *pictures(1, 41)])
+    with pytest.raises(ValueError, match="frames is empty"):
+        write_video(path, [])
+    with pytest.raises(ValueError, match="fps=0; expected pictures a second"):
+        write_video(path, pictures(2), fps=0)
+    with pytest.raises(ValueError, match=r"ends in '.avi'; expected .mp4 or .gif"):
+        write_video(tmp_path / "walk.avi", pictures(2))
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["walk.mp4"]

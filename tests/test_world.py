@@ -1,0 +1,191 @@
+"""The transition, read back from the pixels of a generator that writes down what it was asked to paint."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from ctxmem_env.camera import move
+from ctxmem_env.feature_cache import FeatureCache
+from ctxmem_env.testing import PoseGenerator, fingerprint
+from ctxmem_env.world import SceneWorld
+
+FORWARD = torch.tensor([[0.25, 0.0, 0.0, 0.0]])
+LEFT = torch.tensor([[0.0, 0.0, math.radians(15), 0.0]])
+
+
+def some_frames(n, seed=0, size=48):
+    rng = torch.Generator().manual_seed(seed)
+    frames = torch.randint(0, 256, (n, size, size, 3), generator=rng, dtype=torch.uint8)
+    poses = torch.zeros(n, 6)
+    poses[:, 3] = torch.linspace(0.6, 0.0, n)
+    return frames, torch.full((n, size, size), 2.0), poses
+
+
+def open_world(num_worlds=1, n=3, seeds=None, generator=None, **kwargs):
+    world = SceneWorld(generator or PoseGenerator(), num_worlds, **{"num_context": 4, **kwargs})
+    for b in range(num_worlds):
+        world.reset(b, *some_frames(n, seed=b), fov=90.0, seed=(seeds or range(num_worlds))[b])
+    return world
+
+
+def read(step, world=0):
+    return PoseGenerator.read(step.frames[world].numpy())
+
+
+def test_each_step_paints_the_moved_camera():
+    world = open_world()
+    pose = world.poses.clone()
+    for motion in (FORWARD, LEFT, FORWARD):
+        pose = move(pose, motion)
+        step = world.advance(motion)
+        np.testing.assert_array_equal(read(step).pose, pose[0].numpy())
+        torch.testing.assert_close(step.poses, pose)
+    # 0.25 m ahead, 15 degrees left, 0.25 m ahead, by hand
+    expected = [0.25 + 0.25 * math.cos(math.radians(15)), 0.25 * math.sin(math.radians(15))]
+    np.testing.assert_allclose(pose[0, :2].numpy(), expected, rtol=1e-6)
+
+
+def test_the_context_is_what_was_selected_and_nothing_else():
+    world = open_world()
+    for _ in range(6):
+        remembered = world.memory.poses[0].clone()
+        step = world.advance(LEFT)
+        painted = read(step)
+        used = step.indices[0] >= 0
+        np.testing.assert_array_equal(painted.slots, used.nonzero().flatten().numpy())
+        np.testing.assert_array_equal(painted.context_poses, remembered[step.indices[0][used]].numpy())
+        assert (step.overlap[0][~used] == 0).all()
+
+
+def test_features_in_a_slot_belong_to_the_frame_in_it():
+    world = open_world(cached_frames=1, num_context=4)  # 4 rows: they are reused all the time
+    for i in range(12):
+        step = world.advance(FORWARD if i % 3 else LEFT)
+        painted = read(step)
+        expected = fingerprint(step.context.frames[0])[step.context.mask[0]]
+        np.testing.assert_array_equal(painted.fingerprints, expected.numpy())
+
+
+def test_a_frame_is_encoded_once_however_often_it_is_used():
+    generator = PoseGenerator()
+    world = open_world(n=3, generator=generator)
+    for _ in range(20):
+        world.advance(torch.zeros(1, 4))
+    used = {time for time in world.memory.times[0].tolist()}
+    assert generator.num_encoded <= len(used)
+
+
+def test_a_forgotten_feature_is_encoded_again():
+    generator = PoseGenerator()
+    world = open_world(n=12, generator=generator, cached_frames=1, num_context=2, retrieval="random")
+    for _ in range(12):
+        painted = read(step := world.advance(torch.zeros(1, 4)))
+        expected = fingerprint(step.context.frames[0])[step.context.mask[0]]
+        np.testing.assert_array_equal(painted.fingerprints, expected.numpy())
+    assert generator.num_encoded > 12
+
+
+def test_every_generated_frame_is_remembered_as_it_was_painted():
+    world = open_world(n=2)
+    steps = [world.advance(FORWARD) for _ in range(3)]
+    entries = world.memory.gather(torch.tensor([[2, 3, 4]]))
+    for i, step in enumerate(steps):
+        assert torch.equal(entries.frames[0, i], step.frames[0])
+        assert torch.equal(entries.poses[0, i], step.poses[0])
+    assert entries.times[0].tolist() == [2, 3, 4]
+
+
+def test_context_is_causal():
+    world = open_world(n=2, retrieval="recent")
+    for now in range(2, 8):
+        step = world.advance(FORWARD)
+        assert step.times.max() == now - 1
+
+
+def test_times_name_the_same_frame_after_eviction():
+    world = open_world(n=3, memory_capacity=4, num_context=2, retrieval="recent")
+    step = None
+    for _ in range(5):
+        step = world.advance(FORWARD)
+    assert step.times.tolist() == [[6, 5]]
+    assert step.indices.tolist() == [[3, 2]]
+
+
+def test_no_context_strategy_leaves_all_slots_empty():
+    step = open_world(retrieval="none").advance(FORWARD)
+    assert len(read(step).slots) == 0
+    assert (step.times == -1).all()
+    assert not step.context.mask.any()
+
+
+def test_the_same_seed_paints_the_same_and_another_seed_does_not():
+    first, same, other = (open_world(seeds=[seed]).advance(FORWARD) for seed in (3, 3, 4))
+    assert torch.equal(first.frames, same.frames)
+    assert read(first).noise != read(other).noise
+
+
+def test_a_world_in_a_batch_equals_the_world_alone():
+    batch = open_world(num_worlds=3, seeds=[5, 6, 7], retrieval="random")
+    alone = SceneWorld(PoseGenerator(), 1, retrieval="random", num_context=4)
+    alone.reset(0, *some_frames(3, seed=1), fov=90.0, seed=6)
+    motions = torch.randn(6, 3, 4, generator=torch.Generator().manual_seed(0)) * 0.2
+    for motion in motions:
+        together, single = batch.advance(motion), alone.advance(motion[1:2])
+        a, b = read(together, 1), read(single)
+        # Vectorised cosines may differ from scalar ones in the last bit.
+        np.testing.assert_allclose(a.pose, b.pose, atol=1e-6)
+        np.testing.assert_allclose(a.context_poses, b.context_poses, atol=1e-6)
+        assert a.noise == b.noise
+        assert torch.equal(together.indices[1], single.indices[0])
+
+
+def test_reset_of_one_world_leaves_the_others():
+    touched, untouched = open_world(num_worlds=2), open_world(num_worlds=2)
+    motion = FORWARD.repeat(2, 1)
+    touched.advance(motion), untouched.advance(motion)
+    touched.reset(0, *some_frames(5, seed=9), fov=60.0, seed=9)
+    assert touched.memory.lengths.tolist() == [5, 4]
+    a, b = touched.advance(motion), untouched.advance(motion)
+    assert torch.equal(a.frames[1], b.frames[1])
+    assert read(a, 0).fov == pytest.approx(60.0)
+    assert read(a, 1).fov == pytest.approx(90.0)
+
+
+def test_features_of_a_world_that_was_reset_are_not_used_again():
+    world = open_world(n=3)
+    world.advance(FORWARD)
+    world.reset(0, *some_frames(3, seed=9), fov=90.0, seed=0)
+    step = world.advance(FORWARD)
+    expected = fingerprint(step.context.frames[0])[step.context.mask[0]]
+    np.testing.assert_array_equal(read(step).fingerprints, expected.numpy())
+
+
+def test_denoising_steps_default_to_those_of_the_generator():
+    assert read(open_world().advance(FORWARD)).num_steps == PoseGenerator.default_num_steps
+    assert read(open_world(num_steps=4).advance(FORWARD)).num_steps == 4
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda world: pickle.loads(pickle.dumps(world))])
+def test_a_copy_goes_on_as_the_original_does_and_apart_from_it(duplicate):
+    world = open_world(retrieval="random")
+    world.advance(FORWARD)
+    twin = duplicate(world)
+    for motion in (LEFT, FORWARD):
+        assert torch.equal(world.advance(motion).frames, twin.advance(motion).frames)
+    world.advance(FORWARD)
+    assert twin.memory.lengths.tolist() == [6]
+
+
+def test_the_cache_holds_no_more_than_its_capacity():
+    cache = FeatureCache(capacity=5)
+    for i in range(50):
+        keys = [(0, i), None, (1, i // 2)]
+        features = cache.gather(keys, lambda at, keys=keys: {"time": torch.tensor([keys[j][1] for j in at])})
+        assert features["time"][[0, 2]].tolist() == [i, i // 2]
+        assert len(cache) <= 5
+    cache.drop(0)
+    assert 0 < len(cache) < 5
