@@ -13,13 +13,13 @@ from ctxmem_env.errors import unknown_name
 class DataConfig:
     """What a training batch holds. Every batch is a function of the seed and its number alone."""
 
-    scenes_per_batch: int = 8
+    scenes_per_batch: int = 6
     targets_per_scene: int = 4  # views that share one set of context frames: encoding the context is the larger cost
     num_context: int = 8
     walk_length: int = 64
     tour: int = 12  # at most this many true frames are in memory before the walk begins
     newest_only: float = 0.15  # share of scenes whose context is the newest frame alone (the paper: 0.1)
-    outside: float = 0.6  # share of those in which that frame comes from outside, so that its depth is not known
+    outside: float = 0.2  # share of scenes whose newest frame comes from outside, so that its depth is not known
     nothing: float = 0.03  # share of scenes without any context
     thinned: float = 0.25  # share of scenes that lose each older context frame with probability 1/2
     corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do

@@ -73,7 +73,6 @@ def fetch(
     context_poses: Tensor,
     mask: Tensor,
     fov: Tensor,
-    mode: str = "bilinear",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the remembered frames show at every pixel of S new views, given the views' log depth (B, S, H, W).
 
@@ -91,12 +90,17 @@ def fetch(
     image, z = _project(points, fov, height, width)
     visible = (z > MIN_DEPTH) & (image.abs() < 1).all(-1) & mask[:, None, :, None]
     log_z = z.clamp(min=MIN_DEPTH).log()
-    known = torch.cat([frames, depth.clamp(min=MIN_DEPTH).log()[:, :, None]], dim=2).flatten(0, 1)
     grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2)  # (B k, S, HW, 2)
-    found = F.grid_sample(known, grid, mode=mode, padding_mode="border", align_corners=False)
-    found = found.unflatten(0, (batch, slots)).permute(0, 3, 1, 2, 4)  # (B, S, k, 4, HW)
+
+    def at(values: Tensor, mode: str) -> Tensor:  # (B, k, c, H, W) -> (B, S, k, c, HW)
+        found = F.grid_sample(values.flatten(0, 1), grid, mode, padding_mode="border", align_corners=False)
+        return found.unflatten(0, (batch, slots)).permute(0, 3, 1, 2, 4)
+
+    # A sharper kernel for colours, which are copied again and again; depth would ring at its edges.
+    colours = at(frames, "bicubic")
+    log_found = at(depth.clamp(min=MIN_DEPTH).log()[:, :, None], "bilinear")[..., 0, :]
     unknown = depth.flatten(2).amax(-1)[:, None, :, None] <= MIN_DEPTH
-    error = (log_z - found[..., 3, :]).masked_fill(unknown, 0.0).detach()
+    error = (log_z - log_found).masked_fill(unknown, 0.0).detach()
     ratio = (log_z - log_depth.flatten(2)[:, :, None]).detach()
     evidence = torch.stack(
         [
@@ -108,4 +112,4 @@ def fetch(
         dim=3,
     )
     shape = (batch, targets, slots, -1, height, width)
-    return found[..., :3, :].reshape(shape), evidence.view(shape), visible.view(shape[:3] + shape[4:])
+    return colours.reshape(shape), evidence.view(shape), visible.view(shape[:3] + shape[4:])

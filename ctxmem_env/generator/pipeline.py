@@ -1,6 +1,5 @@
 """The transformer as a generator: uint8 frames in and out, saved and loaded as a diffusers pipeline."""
 
-
 import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
@@ -60,7 +59,6 @@ class SceneGenerator(DiffusionPipeline):
                 context.poses.float(),
                 context.mask,
                 keys_values=context.features.get("keys_values"),
-                mode="bicubic",
             )
 
         view = sample(denoise, noise, num_steps or self.default_num_steps)

@@ -146,14 +146,12 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         context_poses: Tensor,
         mask: Tensor,
         keys_values: Tensor | None = None,
-        mode: str = "bilinear",
     ) -> View:
         """S views of each of B scenes from k remembered frames.
 
         noisy (B, S, 3, H, W) = (1 - time) * clean + time * noise, frames in [-1, 1]; time (B, S); poses (B, S, 6);
         fov (B,) degrees; frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k) bool;
-        keys_values (B, k, layers, 2, heads, tokens, c) from `encode`, computed here if None; mode: how remembered
-        frames are sampled, "bilinear" or "bicubic".
+        keys_values (B, k, layers, 2, heads, tokens, c) from `encode`, computed here if None.
         """
         batch, targets = noisy.shape[:2]
         slots = frames.shape[1]
@@ -180,7 +178,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         thrown, covered = inputs[:, 6].view_as(log_depth), inputs[:, 7].view_as(log_depth)
         trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
-        colours, evidence, visible = fetch(log_depth, poses, frames, depth, context_poses, mask, fov, mode)
+        colours, evidence, visible = fetch(log_depth, poses, frames, depth, context_poses, mask, fov)
         # How much each kind of evidence counts is predicted for every pixel.
         score = (out[:, :, None, 5:9] * evidence).sum(3) - 2 * evidence[:, :, :, 0]
         score = torch.cat([out[:, :, 9:], score.masked_fill(~visible, -1e4)], dim=2)

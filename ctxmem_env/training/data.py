@@ -46,6 +46,8 @@ class SceneBatches(Dataset):
         c = self.config
         rng = np.random.default_rng([self.seed, number])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        # The first target is the next step; the others, ever further ahead, show more that no context frame has seen.
+        offsets = torch.arange(c.targets_per_scene).square()
         scenes, history, lengths, targets, fov = [], [], [], [], []
         for _ in range(c.scenes_per_batch):
             scene = build_scene(int(self.scene_seeds[rng.integers(len(self.scene_seeds))]))
@@ -53,7 +55,7 @@ class SceneBatches(Dataset):
             scenes.append(scene)
             history.append(poses)
             lengths.append(first_target)
-            targets.append(poses[first_target : first_target + c.targets_per_scene])
+            targets.append(poses[first_target + offsets])
             fov.append(DEFAULT_FOV if rng.random() < 0.5 else rng.uniform(c.min_fov, c.max_fov))
         history, targets = torch.stack(history).float(), torch.stack(targets).float()
         lengths, fov = torch.tensor(lengths), torch.tensor(fov, dtype=torch.float32)
@@ -62,9 +64,9 @@ class SceneBatches(Dataset):
         indices = selection.indices.clamp(min=0)
         context_poses = history.gather(1, indices[..., None].expand(-1, -1, 6))
         mask = self._drop(selection.indices >= 0, rng)
-        # A frame alone, whose depth is not known, and its own pose as a target: that is how the depth of a frame
-        # from outside is estimated.
-        outside = (mask.sum(1) == 1) & mask[:, 0] & torch.from_numpy(rng.random(len(mask)) < c.outside)
+        # A frame from outside comes without depth. It is estimated at the frame's own pose, with the frame itself in
+        # the context, alone or beside others; and until then such a frame serves other views as well.
+        outside = torch.from_numpy(rng.random(len(mask)) < c.outside) & mask[:, 0]
         if c.targets_per_scene > 1:
             targets[outside, -1] = context_poses[outside, 0]
         frames, depth = render(
@@ -93,7 +95,7 @@ class SceneBatches(Dataset):
         walk = random_walk(scene, c.tour + c.walk_length - toured + 1, rng, step_length=step, turn_angle=turn)
         poses = torch.cat([tour(scene, toured, rng, walk[0]), walk[1:]])
         # Early in a walk little is known; the square makes half of the targets fall in its first quarter.
-        last = c.tour + c.walk_length - c.targets_per_scene
+        last = len(poses) - c.targets_per_scene**2
         return poses, toured + int((last - toured) * rng.random() ** 2)
 
     def _drop(self, mask: Tensor, rng: np.random.Generator) -> Tensor:
@@ -125,7 +127,7 @@ def corrupt(frames: Tensor, depth: Tensor, share: float, generator: torch.Genera
     scale = torch.randn(batch, slots, 1, 1, generator=generator)
     noisy = F.avg_pool2d(depth.log(), 3, 1, 1, count_include_pad=False)
     noisy = torch.where((draw(batch, slots, 1, 1) < 0.5) & (strength > 0), noisy, depth.log())
-    noisy = (noisy + strength * (0.06 * smooth + 0.03 * scale)).exp()
+    noisy = (noisy + strength**2 * (0.1 * smooth + 0.1 * scale)).exp()
     x = to_float(frames)
     blurred = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(x)
     # A generated frame is blurred here and there, not as a whole.
