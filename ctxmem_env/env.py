@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ctxmem_env.actions import make_actions
 from ctxmem_env.camera import DEFAULT_FOV, MAX_PITCH
+from ctxmem_env.device import check_device, resolve_device
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.generator import Generator, load_generator
 from ctxmem_env.recording import View, Window, draw_panel
@@ -181,7 +182,7 @@ class GenerativeSceneEnv(gym.Env):
         self._task = make_task(task)
         self._actions = make_actions(actions, step_length, turn_angle)
         self.action_space = self._actions.space
-        self._model, self._device = model, _check_device(device)
+        self._model, self._device = model, check_device(device)
         self._height, self._width = _frame_size(model)
         self.observation_space = self._make_observation_space()
         self._world: SceneWorld | None = None
@@ -282,7 +283,7 @@ class GenerativeSceneEnv(gym.Env):
             num_context=self.num_context,
             memory_capacity=self.memory_capacity,
             num_steps=self.num_steps,
-            device=_resolve_device(self._device),
+            device=resolve_device(self._device),
         )
 
     def _enter(self, scenes: Scene) -> None:
@@ -337,24 +338,6 @@ def _frame_size(model: str | Generator) -> tuple[int, int]:
             f"or an object with the methods of ctxmem_env.generator.Generator."
         )
     return model.height, model.width
-
-
-def _check_device(device: str) -> str:
-    # Only the name is looked at: touching CUDA here would break a process that forks afterwards.
-    try:
-        torch.device("cpu" if device == "auto" else device)
-    except (RuntimeError, TypeError):
-        raise ValueError(f"device={device!r} is not a torch device; expected 'auto', 'cpu' or 'cuda'.") from None
-    return device
-
-
-def _resolve_device(device: str) -> str:
-    available = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if available else "cpu"
-    if device.startswith("cuda") and not available:
-        raise ValueError(f"device={device!r}, but there is no CUDA device here; use 'cpu' or 'auto'.")
-    return device
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The one transition: a batch of worlds that a generator paints view by view from what it remembers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ class Step:
     frames (B, H, W, 3) uint8; depth (B, H, W) in metres; poses (B, 6); own_weight (B, H, W) in [0, 1], the
     share of a pixel that the generator painted itself. The context that was used: its indices (B, k) in
     memory before this step, its times (B, k) (the frame's number since reset), both -1 for an empty slot, its
-    overlap (B, k) with the new view in [0, 1], and the context itself.
+    overlap (B, k) with the new view in [0, 1], and the context itself without its features.
     """
 
     frames: Tensor
@@ -121,7 +121,7 @@ class SceneWorld:
             selection.indices,
             times,
             selection.overlap,
-            context,
+            replace(context, features={}),
         )
 
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:

@@ -1,60 +1,16 @@
-"""The environment as its users and the standard checkers see it."""
+"""What the environment shows and says, read back from the pixels of a generator that writes down its orders."""
 
-import copy
-import json
-import pickle
-import re
-import subprocess
 import sys
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import FrameStackObservation, RecordEpisodeStatistics, RecordVideo, TimeLimit
+import torch
+from gymnasium.wrappers import TimeLimit
+from helpers import FORWARD, IDS, TURN_LEFT, TURN_RIGHT, make, walk
 from PIL import Image
-from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-import ctxmem_env
-from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
+from ctxmem_env.scenes import STYLES, build_scene, render, stack_scenes
 from ctxmem_env.testing import PoseGenerator
-
-IDS = ("CtxMemScene-v0", "CtxMemTrueScene-v0")
-FORWARD, TURN_LEFT, TURN_RIGHT = 1, 5, 6
-
-
-def make(env_id="CtxMemScene-v0", **kwargs):
-    """A small environment: the weights' place is taken by a generator that paints what it was asked."""
-    small = {"model": PoseGenerator()} if env_id == "CtxMemScene-v0" else {"height": 48, "width": 48}
-    return gym.make(env_id, **{"tour": 2, **small, **kwargs})
-
-
-def walk(env, actions, seed=0, **options):
-    """Observations of a reset and of the given actions."""
-    observations = [env.reset(seed=seed, options=options or None)[0]]
-    return observations + [env.step(action)[0] for action in actions]
-
-
-@pytest.mark.parametrize("observation", OBSERVATIONS)
-@pytest.mark.parametrize("actions", ["discrete", "continuous"])
-@pytest.mark.parametrize("env_id", IDS)
-def test_gymnasium_checker_passes(env_id, actions, observation):
-    env = make(env_id, actions=actions, observation=observation, render_mode="rgb_array")
-    check_env(env.unwrapped, skip_render_check=False)
-
-
-@pytest.mark.parametrize("actions", ["discrete", "continuous"])
-@pytest.mark.parametrize("env_id", IDS)
-def test_stable_baselines_checker_passes(env_id, actions):
-    sb3_check_env(make(env_id, actions=actions, render_mode="rgb_array"), skip_render_check=False)
-
-
-@pytest.mark.parametrize("observation", ["rgbd", "dict"])
-@pytest.mark.parametrize("env_id", IDS)
-def test_stable_baselines_only_remarks_that_depth_is_not_an_8_bit_image(env_id, observation):
-    with pytest.warns(UserWarning, match="depth") as caught:
-        sb3_check_env(make(env_id, observation=observation))
-    assert all("observation depth" in str(w.message) or "space depth" in str(w.message) for w in caught)
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -99,22 +55,14 @@ def test_the_world_is_painted_without_the_renderer(monkeypatch):
 
 
 def test_the_true_scene_shows_what_the_renderer_shows():
-    from ctxmem_env.scenes import build_scene, render, stack_scenes
-
     env = make("CtxMemTrueScene-v0", observation="dict")
     env.reset(seed=0, options={"scene": 5})
     for action in (FORWARD, TURN_LEFT, 8):
         observation, *_ = env.step(action)
-        pose = ctxmem_pose(observation["pose"])
+        pose = torch.from_numpy(observation["pose"])[None, None]
         frames, depth = render(stack_scenes([build_scene(5)]), pose, 90.0, 48, 48)
         np.testing.assert_array_equal(observation["rgb"], frames[0, 0].numpy())
         np.testing.assert_allclose(observation["depth"][..., 0], depth[0, 0].clamp(0, 100).numpy())
-
-
-def ctxmem_pose(pose):
-    import torch
-
-    return torch.from_numpy(pose)[None, None]
 
 
 def test_both_worlds_start_from_the_same_frame_and_move_alike():
@@ -179,8 +127,6 @@ def test_fov_and_pose_can_be_given_for_one_episode():
 
 
 def test_a_scene_can_be_named_by_style():
-    from ctxmem_env.scenes import STYLES
-
     env = make("CtxMemTrueScene-v0")
     style = sorted(STYLES)[0]
     first, second = (env.reset(seed=seed, options={"scene": style})[0] for seed in (1, 2))
@@ -235,49 +181,12 @@ def test_two_environments_share_no_state():
         np.testing.assert_array_equal(mixed, walk(alone, [FORWARD, TURN_LEFT, FORWARD], scene=1)[1:])
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-@pytest.mark.parametrize("env_id", IDS)
-def test_a_copied_environment_goes_on_where_it_stood(env_id, duplicate):
-    env = make(env_id, render_mode="rgb_array")
-    fresh = duplicate(env)
-    np.testing.assert_array_equal(walk(env, [FORWARD, FORWARD]), walk(fresh, [FORWARD, FORWARD]))
-    env.render()
-    twin = duplicate(env)
-    for action in (TURN_LEFT, FORWARD):
-        np.testing.assert_array_equal(env.step(action)[0], twin.step(action)[0])
-    np.testing.assert_array_equal(env.render(), twin.render())
-    np.testing.assert_array_equal(env.reset()[0], twin.reset()[0])
-
-
-@pytest.mark.parametrize("env_id", IDS)
-def test_spec_is_json(env_id):
-    spec = json.loads(gym.spec(env_id).to_json())
-    assert spec["id"] == env_id and spec["max_episode_steps"] == 500
-    assert json.loads(make("CtxMemTrueScene-v0", fov=80.0).spec.to_json())["kwargs"]["fov"] == 80.0
-
-
 def test_roam_gives_no_reward_and_ends_only_at_the_time_limit():
     env = TimeLimit(make().unwrapped, max_episode_steps=5)
     env.reset(seed=0)
     ends = [env.step(action % 9)[1:4] for action in range(5)]
     assert ends == [(0.0, False, False)] * 4 + [(0.0, False, True)]
     assert make().spec.max_episode_steps == 500
-
-
-@pytest.mark.parametrize("env_id", IDS)
-def test_wrappers_work(env_id, tmp_path):
-    env = make(env_id, render_mode="rgb_array", max_episode_steps=4)
-    env = RecordVideo(RecordEpisodeStatistics(env), str(tmp_path / "videos"), name_prefix="roam")
-    env = FrameStackObservation(env, 3)
-    observation, _ = env.reset(seed=0)
-    assert observation.shape == (3, 48, 48, 3)
-    truncated = False
-    while not truncated:
-        observation, _, _, truncated, info = env.step(FORWARD)
-    env.close()
-    assert observation in env.observation_space
-    assert info["episode"]["l"] == 4
-    assert (tmp_path / "videos" / "roam-episode-0.mp4").stat().st_size > 1000
 
 
 def test_human_rendering_shows_every_step_and_closes(monkeypatch):
@@ -305,41 +214,3 @@ def test_the_panel_has_one_even_size_throughout_an_episode():
         sizes.add(env.render().shape)
     (size,) = sizes
     assert size[0] % 2 == 0 and size[1] % 2 == 0
-
-
-def test_action_tables_of_the_docstring_match_the_spaces():
-    def table(heading):
-        text = GenerativeSceneEnv.__doc__.split("## Action Space")[1].split("## Observation Space")[0]
-        text = text.split(heading)[1].split("With `actions=")[0]
-        return [tuple(cell.strip() for cell in row) for row in re.findall(r"\| (\d+) *\| (\w+) *\|", text)]
-
-    discrete, continuous = make(actions="discrete").unwrapped, make(actions="continuous").unwrapped
-    rows = table('`actions="discrete"`')
-    assert [name for _, name in rows] == list(discrete._actions.names)
-    assert [int(number) for number, _ in rows] == list(range(discrete.action_space.n))
-    assert f"Discrete({discrete.action_space.n})" in GenerativeSceneEnv.__doc__
-    rows = table('`actions="continuous"`')
-    assert [name for _, name in rows] == list(continuous._actions.names)
-    assert "Box(-1, 1, (4,), float32)" in GenerativeSceneEnv.__doc__
-    assert continuous.action_space == gym.spaces.Box(-1, 1, (4,), np.float32)
-
-
-def test_arguments_of_the_docstring_match_the_signature():
-    import inspect
-
-    rows = re.findall(r"\| `(\w+)` +\| [^|]+\| `([^`]+)` +\|", GenerativeSceneEnv.__doc__.split("## Arguments")[1])
-    signature = inspect.signature(GenerativeSceneEnv.__init__).parameters
-    expected = {name: p.default for name, p in signature.items() if name != "self"}
-    assert {name: json_like(default) for name, default in rows} == expected
-
-
-def json_like(text):
-    return None if text == "None" else json.loads(text)
-
-
-def test_importing_the_package_loads_no_torch():
-    code = "import sys, ctxmem_env, gymnasium as gym; gym.spec('CtxMemScene-v0'); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert ctxmem_env.GenerativeSceneEnv is GenerativeSceneEnv
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = ctxmem_env.Nothing
