@@ -30,15 +30,14 @@ def table(b: Builder, room: Room) -> None:
 
 @_piece
 def desk(b: Builder, room: Room) -> None:
-    w, d, h = _span(b, 1.2, 1.7), 0.7, 0.74
-    if spot := b.place(room, w, d, wall=b.rng.random() < 0.6, margin=0.1):
-        v = 0.0 if d == 0 else 0.0
-        wood, dark = b.wood(), b.material("plain", 1.0, "30343a 30343a 30343a")
-        low = v if abs(spot.yaw) % 1.5707963 < 1e-6 else v
-        b.part(spot, -w / 2, low, h - 0.06, w / 2, low + d, h, wood)
-        b.part(spot, -w / 2, low + 0.05, 0, -w / 2 + 0.45, low + d - 0.05, h - 0.06, b.fabric("drawers", 0.74))
-        b.part(spot, w / 2 - 0.08, low + 0.05, 0, w / 2, low + d - 0.05, h - 0.06, wood)
-        b.part(spot, -0.1, low + 0.2, h, 0.45, low + 0.26, h + 0.38, dark)
+    w, d, h, wall = _span(b, 1.2, 1.7), 0.7, 0.74, b.rng.random() < 0.6
+    if spot := b.place(room, w, d, wall, margin=0.1):
+        v, wood = 0.0 if wall else -d / 2, b.wood()
+        b.part(spot, -w / 2, v, h - 0.06, w / 2, v + d, h, wood)
+        b.part(spot, -w / 2, v + 0.05, 0, -w / 2 + 0.45, v + d - 0.05, h - 0.06, b.fabric("drawers", 0.74))
+        b.part(spot, w / 2 - 0.08, v + 0.05, 0, w / 2, v + d - 0.05, h - 0.06, wood)
+        screen = b.material("plain", 1.0, "30343a 30343a 30343a")
+        b.part(spot, -0.1, v + 0.2, h, 0.45, v + 0.26, h + 0.38, screen)
 
 
 @_piece
@@ -73,12 +72,12 @@ def shelf(b: Builder, room: Room) -> None:
 
 @_piece
 def bookcase(b: Builder, room: Room) -> None:
-    w, h = _span(b, 1.4, 2.6), _span(b, 1.9, 2.4)
-    if spot := b.place(room, w, 0.4, wall=b.rng.random() < 0.8):
-        wood, books = b.wood(), b.fabric("books", 1.2)
-        b.part(spot, -w / 2, 0, 0.1, w / 2, 0.38, h - 0.08, (wood, wood, books, books, wood, wood))
-        b.part(spot, -w / 2 - 0.05, 0, h - 0.08, w / 2 + 0.05, 0.42, h, wood)
-        b.part(spot, -w / 2 - 0.05, 0, 0, w / 2 + 0.05, 0.42, 0.1, wood)
+    w, h, wall = _span(b, 1.4, 2.6), _span(b, 1.9, 2.4), b.rng.random() < 0.8
+    if spot := b.place(room, w, 0.42, wall):
+        v, wood, books = 0.0 if wall else -0.21, b.wood(), b.fabric("books", 1.2)
+        b.part(spot, -w / 2, v, 0.1, w / 2, v + 0.38, h - 0.08, (wood, wood, books, books, wood, wood))
+        b.part(spot, -w / 2 - 0.05, v, h - 0.08, w / 2 + 0.05, v + 0.42, h, wood)
+        b.part(spot, -w / 2 - 0.05, v, 0, w / 2 + 0.05, v + 0.42, 0.1, wood)
 
 
 @_piece

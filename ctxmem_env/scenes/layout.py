@@ -69,9 +69,9 @@ def _furnish(builder: Builder, room: Room) -> None:
             pillar(builder, room)
     rest = sum(other.area for other in builder.rooms if other.index > room.index)
     budget = (MAX_PRIMITIVES - len(builder.prims)) * room.area / (room.area + rest)
-    limit = len(builder.prims) + int(budget) - 5
+    limit = len(builder.prims) + int(budget) - 4
     done = set()
-    for _ in range(round(room.area * style.density)):
+    for _ in range(round(1.4 * room.area * style.density)):
         if len(builder.prims) > limit:
             break
         name = rng.choice(style.furniture)
@@ -264,7 +264,6 @@ def _row_of_facades(builder: Builder, square: Room, side: int) -> None:
             box = (c, door - 0.6, 0, d, door + 0.6, 2.2) if side < 2 else (door - 0.6, c, 0, door + 0.6, d, 2.2)
             builder.box(*box, colour)
             square.wall_taken.append((side, door - 0.8, door + 0.8))
-    return
 
 
 def _house(builder: Builder, square: Room) -> None:

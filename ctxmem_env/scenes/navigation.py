@@ -170,7 +170,7 @@ class _Walker:
             if not (self.go_to(x - sign * nx, y - sign * ny) and self.go_to(x + sign * nx, y + sign * ny)):
                 return
             here = rooms[1] if here == rooms[0] else rooms[0]
-        point = self.ground.point(self.rng, here)
+        point = self.ground.point(self.rng, here, 0.4)
         if point is not None and not self.go_to(*point):
             self.rotate(int(self.rng.integers(2, 7)) * (1 if self.rng.random() < 0.5 else -1))
 
@@ -191,10 +191,13 @@ class _Walker:
                 self._record()
 
     def wander(self) -> None:
-        """One behaviour, drawn at random."""
+        """One behaviour, drawn at random; mostly a turn first if something fills the view."""
         rng, draw = self.rng, self.rng.random()
         sign = 1 if rng.random() < 0.5 else -1
-        if draw < 0.46:
+        ahead = np.array([[self.x + 0.7 * math.cos(self.yaw), self.y + 0.7 * math.sin(self.yaw)]])
+        if rng.random() < 0.6 and not self.ground.free(ahead, 0.1)[0]:
+            self.rotate(sign * int(rng.integers(3, 9)))
+        elif draw < 0.46:
             self.visit()
         elif draw < 0.60:
             self.rotate(sign * int(rng.integers(2, 10)))

@@ -5,6 +5,7 @@ the pixel's footprint, and the pixels that more than one face can be seen in are
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from ctxmem_env.camera import camera_to_world, focal
 from ctxmem_env.scenes.geometry import BOX, CYLINDER, Scene
 from ctxmem_env.scenes.textures import MAP_SIZE, TEXTURES, sample
-from ctxmem_env.scenes.visibility import TILE, Entries, candidates, plane_coefficients, trace
+from ctxmem_env.scenes.visibility import TILE, Candidates, trace, view_primitives
 
 SKY_RADIUS = 100.0  # the sky is a sphere about the origin, so that it has an exact depth as well
 _CHUNK_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 512 * 64 * 64}
@@ -145,80 +146,85 @@ def _sun_light(normal: Tensor, sun: Tensor) -> Tensor:
     return 1 - sun[..., 3] + sun[..., 3] * facing * 1.15
 
 
-def _tiles(height: int, width: int, device: torch.device) -> tuple[Tensor, tuple[float, float], int, int]:
-    """Tile centres (T, 2) in image coordinates (x in [-1, 1] over the width), half extents, rows and columns."""
+def _tile_centres(height: int, width: int, device: torch.device) -> tuple[Tensor, int, int]:
+    """Centres (T, 2) in image coordinates (x in [-1, 1] over the width), rows and columns of the tiles."""
     rows, columns = -(-height // TILE), -(-width // TILE)
     x = (torch.arange(columns, device=device) + 0.5) * (2 * TILE / width) - 1
     y = ((torch.arange(rows, device=device) + 0.5) * 2 * TILE - height) / width
-    centres = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1).reshape(-1, 2)
-    return centres, (TILE / width, TILE / width), rows, columns
+    return torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1).reshape(-1, 2), rows, columns
 
 
-def _render_chunk(scene, table, prims, owner, poses, scale, height, width, antialias):
-    frames, device = len(poses), poses.device
+def _render_chunk(
+    scene: Scene, table: Tensor, prims: int, owner: Tensor, poses: Tensor, scale: Tensor, height: int, width: int,
+    antialias: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    frames, device, pixel = len(poses), poses.device, 2 / width
     matrix = camera_to_world(poses)
     origin = matrix[:, :3, 3]
     rays = matrix[:, :3, :3] * torch.stack([scale, scale, torch.ones_like(scale)], dim=-1)[:, None]
-    centres, radius, rows, columns = _tiles(height, width, device)
-    tiles, kind = len(centres), scene.kind[owner, :prims]
-    trimmed = Scene(
-        **{**scene.__dict__, **{k: getattr(scene, k)[:, :prims] for k in ("kind", "centre", "half", "yaw")}}
-    )
-    coefficients = plane_coefficients(trimmed, owner, origin, rays)
-    coefficients["half"] = trimmed.half[owner].flatten(0, 1)
-    mask, value = candidates(coefficients["planes"], kind, centres, radius)
-    entries = Entries(mask, kind, coefficients, value, owner * scene.kind.shape[1] * 6)
-    pixel = 2 / width
+    centres, rows, columns = _tile_centres(height, width, device)
+    candidates = Candidates(view_primitives(scene, prims, owner, origin, rays), centres, TILE / width)
     place = (torch.arange(TILE, device=device) - (TILE - 1) / 2) * pixel
     offsets = torch.stack(torch.broadcast_tensors(place, place[:, None]), dim=-1).reshape(-1, 2)
-    w, row = trace(entries, frames * tiles, offsets, centres)
+    w, key = trace(candidates.at_tiles(), frames * len(centres), offsets)
+    row = candidates.face_rows(None, w, key)
 
-    xy = (centres[:, None] + offsets).reshape(-1, 2)
-    d = rays @ torch.cat([xy, torch.ones_like(xy[:, :1])], dim=1).T  # (F, 3, T * TILE^2)
-    d = d.transpose(0, 1).reshape(3, -1)
-    spread = torch.log2(pixel * scale)
-    per_frame = tiles * TILE * TILE
-    o = origin.T.repeat_interleave(per_frame, dim=1)
-    frame = torch.arange(frames, device=device).repeat_interleave(per_frame)
-    w, row = w.flatten(), row.flatten()
-    rgb, z = _shade(scene, table, owner, spread, frame, o, d, w, row)
+    def image(values: Tensor) -> Tensor:
+        values = values.view(frames, rows, columns, TILE, TILE).transpose(2, 3)
+        return values.reshape(frames, rows * TILE, columns * TILE)[:, :height, :width].contiguous()
+
+    w, row = image(w), image(row)
+    x = (torch.arange(width, device=device) + 0.5) * pixel - 1
+    y = (torch.arange(height, device=device) + 0.5) * pixel - height / width
+    xy = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1).reshape(-1, 2)
+    d = (rays @ torch.cat([xy, torch.ones_like(xy[:, :1])], dim=1).T).transpose(0, 1).reshape(3, -1)
+    frame = torch.arange(frames, device=device).repeat_interleave(height * width)
+    footprint = torch.log2(pixel * scale)
+    shade = partial(_shade, scene, table, owner, footprint)
+    rgb, depth = shade(frame, origin.T.repeat_interleave(height * width, dim=1), d, w.flatten(), row.flatten())
     if antialias:
-        cells = row.view(-1, TILE * TILE)
-        mixed = (cells != cells[:, :1]).any(1)
-        mixed |= torch.bincount(entries.cell, minlength=frames * tiles) > 1
-        some = entries.subset(mixed)
-        sub = (offsets[:, None] + _ROTATED_GRID.to(device) * pixel).reshape(-1, 2)
-        sub_w, sub_row = trace(some, frames * tiles, sub, centres)
-        sub_row = sub_row.view(-1, 4)
-        edge = (sub_row != sub_row[:, :1]).any(1) & mixed.repeat_interleave(TILE * TILE)
-        edge = edge.nonzero().flatten()
-        edge_frame = frame[edge]
-        position = (xy[edge % per_frame][:, None] + _ROTATED_GRID.to(device) * pixel).reshape(-1, 2)
-        which = edge_frame.repeat_interleave(4)
-        m = rays[which]
-        sub_d = (m[:, :, 0] * position[:, :1] + m[:, :, 1] * position[:, 1:] + m[:, :, 2]).T
-        sub_rgb, _ = _shade(
-            scene, table, owner, spread, which, origin[which].T, sub_d,
-            sub_w.view(-1, 4)[edge].flatten(), sub_row[edge].flatten(),
-        )  # fmt: skip
-        rgb[:, edge] = sub_rgb.view(3, -1, 4).mean(-1)
-    image = torch.cat([rgb.clamp(0, 1).mul(255).add_(0.5), z[None]])
-    image = image.view(4, frames, rows, columns, TILE, TILE).permute(1, 2, 4, 3, 5, 0)
-    image = image.reshape(frames, rows * TILE, columns * TILE, 4)[:, :height, :width]
-    return image[..., :3].to(torch.uint8), image[..., 3]
+        edge = _edges(row).flatten().nonzero().flatten()
+        at = edge % (height * width)
+        tile = torch.div(at // width, TILE, rounding_mode="floor") * columns + at % width // TILE
+        cells, position = frame[edge] * len(centres) + tile, xy[at]
+        grid = _ROTATED_GRID.to(device) * pixel
+        sub_w, sub_key = trace(candidates.at_pixels(cells, position), len(edge), grid)
+        sub_row = candidates.face_rows(cells, sub_w, sub_key)
+        which = frame[edge].repeat_interleave(len(grid))
+        position = (position[:, None] + grid).reshape(-1, 2)
+        m = rays.permute(1, 2, 0).reshape(9, -1).index_select(1, which).view(3, 3, -1)
+        sub_d = m[:, 0] * position[:, 0] + m[:, 1] * position[:, 1] + m[:, 2]
+        colour, _ = shade(which, origin.T[:, which], sub_d, sub_w.flatten(), sub_row.flatten())
+        rgb[:, edge] = colour.view(3, -1, len(grid)).mean(-1)
+    frames_rgb = rgb.clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8).view(3, frames, height, width)
+    return frames_rgb.permute(1, 2, 3, 0), depth.view(frames, height, width)
 
 
-def _shade(scene, table, owner, spread, frame, o, d, w, row):
+def _edges(row: Tensor) -> Tensor:
+    """Pixels (F, H, W) that have a neighbour to the side, above or below on another face."""
+    edge = torch.zeros_like(row, dtype=torch.bool)
+    across, down = row[:, :, 1:] != row[:, :, :-1], row[:, 1:] != row[:, :-1]
+    edge[:, :, 1:] |= across
+    edge[:, :, :-1] |= across
+    edge[:, 1:] |= down
+    edge[:, :-1] |= down
+    return edge
+
+
+def _shade(
+    scene: Scene, table: Tensor, owner: Tensor, footprint: Tensor, frame: Tensor, o: Tensor, d: Tensor, w: Tensor,
+    row: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Colours (3, N) in [0, 1] and z-depths (N,) of N hits (`row` < 0: the sky) along the rays o + z d."""
     sky = (row < 0).nonzero().flatten()
-    face = table[:, row.clamp(min=0)]
+    face = table.index_select(1, row.clamp(min=0))
     z = 1 / w.clamp(min=1e-6)
-    p = o + d * z
-    s = face[0] * p[0] + face[1] * p[1] + face[2] * p[2] + face[3]
-    t = face[4] * p[0] + face[5] * p[1] + face[6] * p[2] + face[7]
-    texture = face[11].long()
-    slope = face[8] * d[0] + face[9] * d[1] + face[10] * d[2]
-    light = torch.ones_like(z)
+    p = torch.addcmul(o, d, z)
+    s = (face[:3] * p).sum(0).add_(face[3])
+    t = (face[4:7] * p).sum(0).add_(face[7])
+    slope = (face[8:11] * d).sum(0)
+    texture = face[11].int()
+    light = 1 / (1 + face[25] * (p - face[22:25]).square_().sum(0))
     curved = (texture < 0).nonzero().flatten()
     if len(curved):
         f, q = face[:, curved], p[:, curved] - face[:3, curved]
@@ -227,17 +233,15 @@ def _shade(scene, table, owner, spread, frame, o, d, w, row):
         s[curved] = torch.atan2(q[1], q[0]) * f[3] / (2 * math.pi)
         texture[curved] = -1 - texture[curved]
         slope[curved] = (normal * d[:, curved]).sum(0)
-        light[curved] = _sun_light(normal.T, scene.sun[owner[frame[curved]]])
-    length = (d[0] * d[0] + d[1] * d[1] + d[2] * d[2]).sqrt()
-    stretch = (length / slope.abs().clamp(min=1e-3)).clamp(max=30.0)
-    lod = torch.log2(z * stretch) + spread[frame] + face[12]
+        light[curved] *= _sun_light(normal.T, scene.sun[owner[frame[curved]]])
+    # The footprint grows with 1 / cos of the angle of incidence.
+    stretch = d.square().sum(0).sqrt_().div_(slope.abs_().clamp_(min=1e-3)).clamp_(max=30.0)
+    lod = stretch.mul_(z).log2_().add_(footprint.index_select(0, frame)).add_(face[12])
     a, b = sample(texture, s, t, lod)
-    lamp = (p - face[22:25]).square_().sum(0)
-    light /= 1 + face[25] * lamp
     gap = torch.cat([p - face[26:29], face[29:32] - p]).mul_(1 / _CONTACT_REACH).square_().add_(1)
     light *= 1 - _CONTACT * gap.reciprocal_().sum(0)
     c0 = face[13:16]
-    rgb = (c0 + a * (face[16:19] - c0) + b * (face[19:22] - c0)) * light
+    rgb = ((face[16:19] - c0).mul_(a).add_(c0).addcmul_(face[19:22] - c0, b)).mul_(light)
     if len(sky):
         colour, distance = _sky(scene.sky[owner[frame[sky]]], o[:, sky], d[:, sky])
         rgb[:, sky], z[sky] = colour, distance
@@ -251,6 +255,6 @@ def _sky(palette: Tensor, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     up = p[2].clamp(min=0)
     zenith, horizon, cloud = palette.unbind(1)
     colour = torch.lerp(horizon.T, zenith.T, up.sqrt())
-    texture = torch.full_like(z, TEXTURES["clouds"][0], dtype=torch.int64)
+    texture = torch.full_like(z, TEXTURES["clouds"][0], dtype=torch.int32)
     a, _ = sample(texture, 0.2 * p[0] / (up + 0.3), 0.2 * p[1] / (up + 0.3), torch.zeros_like(z))
     return torch.lerp(colour, cloud.T, 0.85 * a * (up * 4).clamp(max=1)), z

@@ -242,27 +242,27 @@ def _quads(device: str) -> tuple[Tensor, Tensor]:
         if level.shape[1] > 1:
             level = level.reshape(NUM_MAPS, level.shape[1] // 2, 2, level.shape[2] // 2, 2, 2).mean(axis=(2, 4))
     packed = np.concatenate(blocks).view(np.int64).reshape(-1)
-    return torch.from_numpy(packed).to(device), torch.tensor(offsets[:-1], device=device)
+    return torch.from_numpy(packed).to(device), torch.tensor(offsets[:-1], device=device, dtype=torch.int32)
 
 
 def sample(texture: Tensor, s: Tensor, t: Tensor, lod: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels a and b (N,) of maps `texture` (N,) int64 at (s, t) (N,) in map widths, and at mip level `lod` (N,)."""
+    """Channels a and b (N,) of maps `texture` (N,) int32 at (s, t) (N,) in map widths, and at mip level `lod` (N,)."""
     quads, offsets = _quads(str(s.device))
     lod = lod.clamp(0, LEVELS - 1)
-    base = lod.floor().clamp(max=LEVELS - 2)
-    blend = lod - base
-    level = torch.stack([base, base + 1]).long()
+    base = lod.floor().clamp_(max=LEVELS - 2)
+    blend = lod.sub_(base)
+    level = torch.stack([base, base + 1]).int()
     size = MAP_SIZE >> level
-    size_f = size.to(s.dtype)
+    size_f = size.float()
     x, y = s * size_f - 0.5, t * size_f - 0.5
     x0, y0 = x.floor(), y.floor()
-    fx, fy = x - x0, y - y0
+    fx, fy = x.sub_(x0), y.sub_(y0)
     mask = size - 1
-    column, row = x0.long() & mask, y0.long() & mask
-    index = offsets[level] + (texture * size + row) * size + column
-    corner = quads[index.flatten()].view(torch.uint8).view(*index.shape, 8).to(s.dtype).movedim(-1, 0)
-    weight = torch.stack([1 - blend, blend]) * (1 / 255)
-    w00, w01, w10, w11 = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
-    a = (w00 * corner[0] + w01 * corner[2] + w10 * corner[4] + w11 * corner[6]) * weight
-    b = (w00 * corner[1] + w01 * corner[3] + w10 * corner[5] + w11 * corner[7]) * weight
-    return a[0] + a[1], b[0] + b[1]
+    index = (texture * size + (y0.int() & mask)) * size + (x0.int() & mask)
+    index += offsets.index_select(0, level.flatten()).view(level.shape)
+    corner = quads.index_select(0, index.flatten()).view(torch.uint8).view(*index.shape, 8).float().movedim(-1, 0)
+    top, bottom = torch.lerp(corner[0], corner[2], fx), torch.lerp(corner[4], corner[6], fx)
+    a = torch.lerp(top, bottom, fy)
+    top, bottom = torch.lerp(corner[1], corner[3], fx), torch.lerp(corner[5], corner[7], fx)
+    b = torch.lerp(top, bottom, fy)
+    return torch.lerp(a[0], a[1], blend).mul_(1 / 255), torch.lerp(b[0], b[1], blend).mul_(1 / 255)

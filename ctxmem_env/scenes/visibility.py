@@ -10,6 +10,8 @@ and the entry point lies at the left side. On a tile of pixels an affine functio
 middle and its slope, which tells the few primitives that a tile can see before any ray is tested.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -17,181 +19,184 @@ from ctxmem_env.scenes.geometry import BOX, CYLINDER, EMPTY, Scene
 
 TILE = 8
 _FAR_AWAY = 1e9  # stands for "no such plane": a near plane at w = +inf, or a far plane at w = -inf
+# A key is the bits of w with the lowest nine replaced by rank * 4 + axis: the largest key names the nearest hit, and
+# maximum is several times faster here than where or argmax. Two hits closer than 1e-4 of their depth may be swapped.
+_CODE_BITS = 511
+_CURVED = 3  # the "axis" of a curved side
 
 
-def plane_coefficients(scene: Scene, owner: Tensor, origin: Tensor, rays: Tensor) -> dict[str, Tensor]:
-    """Affine inverse depths of the planes of every primitive, for F frames.
+@dataclass
+class Primitives:
+    """The P primitives of the scenes of F frames, seen from each frame's camera."""
 
-    Args:
-        scene: batch of scenes; `owner` (F,) tells the scene of each frame.
-        origin: camera centres (F, 3).
-        rays: (F, 3, 3), the matrix M with d = M (x, y, 1).
+    kind: Tensor  # (F, P)
+    half: Tensor  # (F, P, 3)
+    origin: Tensor  # (F, P, 3) camera in the primitive's own frame
+    rays: Tensor  # (F, P, 3, 3) with d = rays (x, y, 1), in the primitive's own frame
+    planes: Tensor  # (F, P, 9, 3): near planes of axes x, y, z; far planes; far planes where the camera is between
+    rows: Tensor  # (F, P, 4) int32: row in the face table of the near face of each axis, and of the curved side
 
-    Returns:
-        planes (F, P, 9, 3): near planes of axes x, y, z; their far planes; second far planes where the camera stands
-        between the two. local_origin (F, P, 3) and local_rays (F, P, 3, 3) in each primitive's own frame.
-        side (F, P, 3) bool, True if the camera is on the positive side.
+
+def view_primitives(scene: Scene, count: int, owner: Tensor, origin: Tensor, rays: Tensor) -> Primitives:
+    """The first `count` primitives of a batch of scenes for F frames.
+
+    `owner` (F,) is the scene of each frame, `origin` (F, 3) its camera, `rays` (F, 3, 3) the matrix of its rays.
     """
-    yaw, centre, half = scene.yaw[owner], scene.centre[owner], scene.half[owner]
+    kind, centre, half, yaw = (t[owner, :count] for t in (scene.kind, scene.centre, scene.half, scene.yaw))
     cos, sin = yaw.cos()[..., None], yaw.sin()[..., None]
-    offset = origin[:, None] - centre
-    local_origin = torch.cat(
-        [
-            offset[..., :1] * cos + offset[..., 1:2] * sin,
-            offset[..., 1:2] * cos - offset[..., :1] * sin,
-            offset[..., 2:],
-        ],
-        dim=-1,
-    )
+    x, y, z = (origin[:, None] - centre).split(1, dim=-1)
+    local = torch.cat([x * cos + y * sin, y * cos - x * sin, z], dim=-1)
     mx, my, mz = rays[:, None, 0], rays[:, None, 1], rays[:, None, 2]
-    local_rays = torch.stack([mx * cos + my * sin, my * cos - mx * sin, mz.expand(-1, cos.shape[1], -1)], dim=2)
-    side = local_origin > 0
-    sign = torch.where(side, 1.0, -1.0)
-    outside = local_origin.abs() > half
-    toward = sign * half - local_origin
+    local_rays = torch.stack([mx * cos + my * sin, my * cos - mx * sin, mz.expand(-1, count, -1)], dim=2)
+    positive = local > 0
+    sign = torch.where(positive, 1.0, -1.0)
+    toward, away = sign * half - local, -sign * half - local
     toward = torch.where(toward.abs() < 1e-6, -1e-6 * sign, toward)  # a camera exactly in the plane
-    away = -sign * half - local_origin
-    away = torch.where(away.abs() < 1e-6, -1e-6 * sign, away)
     first, second = local_rays / toward[..., None], local_rays / away[..., None]
     none = torch.zeros_like(first)
     none[..., 2] = _FAR_AWAY
-    outside = outside[..., None]
+    outside = (local.abs() > half)[..., None]
     planes = torch.cat([torch.where(outside, first, none), second, torch.where(outside, -none, first)], dim=2)
-    return {"planes": planes, "local_origin": local_origin, "local_rays": local_rays, "side": side}
+    prim = torch.arange(count, device=kind.device)
+    base = (owner[:, None] * scene.kind.shape[1] + prim)[..., None] * 6
+    faces = torch.cat([positive + torch.tensor([0, 2, 4], device=kind.device), torch.zeros_like(base)], dim=-1)
+    return Primitives(kind, half, local, local_rays, planes, (base + faces).int())
 
 
-def candidates(planes: Tensor, kind: Tensor, centres: Tensor, radius: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Primitives that may be seen from each tile.
+class Candidates:
+    """The primitives that may be seen from each tile, listed tile by tile: E entries for F * T tiles ("cells")."""
 
-    Args:
-        planes: (F, P, 9, 3); kind: (F, P).
-        centres: (T, 2) tile centres in image coordinates, and `radius` their half extents.
-
-    Returns:
-        mask (F, P, T) and the planes' values at the tile centres (F, P, 9, T).
-    """
-    ones = torch.ones_like(centres[:, :1])
-    value = planes @ torch.cat([centres, ones], dim=1).T
-    spread = planes[..., 0].abs() * radius[0] + planes[..., 1].abs() * radius[1]
-    high, low = value + spread[..., None], value - spread[..., None]
-    near_high, near_low = high[:, :, :3].amin(2), low[:, :, :3].amin(2)
-    far_high, far_low = high[:, :, 3:].amax(2), low[:, :, 3:].amax(2)
-    exists = ((kind != EMPTY) & (planes[:, :, :3, 2] < _FAR_AWAY).any(2))[..., None]
-    mask = exists & (near_high > far_low.clamp(min=0))
-    # A box that covers a whole tile hides what is behind it, whatever the pixel.
-    covers = (kind == BOX)[..., None] & exists & (near_low > far_high.clamp(min=0))
-    hidden_below = torch.where(covers, near_low, 0.0).amax(1, keepdim=True)
-    return mask & (near_high >= hidden_below), value
-
-
-class Entries:
-    """The (frame, tile, primitive) triples to test, ordered by their rank within a tile."""
-
-    def __init__(self, mask: Tensor, kind: Tensor, coefficients: dict[str, Tensor], value: Tensor, first_row: Tensor):
-        _frames, prims, tiles = mask.shape
-        found = mask.transpose(1, 2)
-        rank = (found.cumsum(-1, dtype=torch.int32) - 1)[found]
+    def __init__(self, prims: Primitives, centres: Tensor, radius: float):
+        """`centres` (T, 2) and half extent `radius` of the square tiles, in image coordinates."""
+        planes, kind = prims.planes, prims.kind
+        self.prims, self.centres = prims, centres
+        value = planes @ torch.cat([centres, torch.ones_like(centres[:, :1])], dim=1).T  # (F, P, 9, T)
+        spread = (planes[..., :2].abs().sum(-1) * radius)[..., None]
+        near, far = value[:, :, :3], value[:, :, 3:]
+        near_high, near_low = (near + spread[:, :, :3]).amin(2), (near - spread[:, :, :3]).amin(2)
+        far_high, far_low = (far + spread[:, :, 3:]).amax(2), (far - spread[:, :, 3:]).amax(2)
+        exists = ((kind != EMPTY) & (planes[:, :, :3, 2] < _FAR_AWAY).any(2))[..., None]
+        # A box that covers a whole tile hides what is behind it, whatever the pixel.
+        covers = (kind == BOX)[..., None] & exists & (near_low > far_high.clamp(min=0))
+        hidden_below = (near_low * covers).amax(1, keepdim=True)
+        found = exists & (near_high > far_low.clamp(min=0)) & (near_high >= hidden_below)
+        found = found.transpose(1, 2)
+        self.per_cell = found.sum(-1).flatten()
+        self.first = self.per_cell.cumsum(0) - self.per_cell
         frame, tile, prim = found.nonzero(as_tuple=True)
+        self.tile, self.cell = tile, frame * len(centres) + tile
+        self.pair = frame * kind.shape[1] + prim
+        self.rows = prims.rows.flatten(0, 1).index_select(0, self.pair).flatten()
+
+    def at_tiles(self) -> "Tests":
+        """One test for every entry, in units of whole tiles."""
+        rank = torch.arange(len(self.cell), device=self.cell.device) - self.first[self.cell]
+        return self._tests(None, self.cell, rank, self.centres[self.tile])
+
+    def at_pixels(self, cells: Tensor, positions: Tensor) -> "Tests":
+        """The tests of N pixels, which lie in tiles `cells` (N,) at `positions` (N, 2)."""
+        count = self.per_cell[cells]
+        pixel = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
+        rank = torch.arange(len(pixel), device=cells.device) - (count.cumsum(0) - count)[pixel]
+        return self._tests(self.first[cells][pixel] + rank, pixel, rank, positions[pixel])
+
+    def _tests(self, entry: Tensor | None, cell: Tensor, rank: Tensor, anchor: Tensor) -> "Tests":
         order = rank.argsort(stable=True)
-        self.counts = torch.bincount(rank).tolist()
-        self._set(frame[order], tile[order], prim[order], tiles)
-        pair = self.frame * prims + self.prim
-        planes = coefficients["planes"].flatten(0, 1)
-        value = value.permute(0, 1, 3, 2).reshape(-1, 9)[pair * tiles + self.tile]
-        self.planes = torch.stack([*planes[:, :, :2].movedim(2, 0)[:, pair], value]).permute(2, 1, 0)  # (9, E, 3)
-        self.kind = kind.flatten()[pair]
-        self.row = first_row[self.frame] + self.prim * 6
-        self.side = coefficients["side"].flatten(0, 1)[pair]
-        self.pair = pair
-        self.coefficients = coefficients
+        pair = self.pair if entry is None else self.pair[entry]
+        pair, anchor, rank = pair[order], anchor[order], rank[order]
+        planes = self.prims.planes.flatten(0, 1).index_select(0, pair)
+        value = planes[..., 0] * anchor[:, :1] + planes[..., 1] * anchor[:, 1:] + planes[..., 2]
+        planes = torch.stack([planes[..., 0], planes[..., 1], value], dim=-1).transpose(0, 1).contiguous()
+        counts = torch.bincount(rank).tolist() if len(rank) else []
+        return Tests(self.prims, planes, pair, anchor, cell[order], rank, counts)
 
-    def _set(self, frame, tile, prim, tiles):
-        self.frame, self.tile, self.prim = frame, tile, prim
-        self.cell = frame * tiles + tile
-
-    def subset(self, cells: Tensor) -> "Entries":
-        """The entries of the tiles where `cells` (F * T,) is True."""
-        keep = cells[self.cell]
-        other = object.__new__(Entries)
-        start, other.counts = 0, []
-        for count in self.counts:
-            other.counts.append(int(keep[start : start + count].sum()))
-            start += count
-        for name in ("frame", "tile", "prim", "cell", "kind", "row", "side", "pair"):
-            setattr(other, name, getattr(self, name)[keep])
-        other.planes = self.planes[:, keep]
-        other.coefficients = self.coefficients
-        return other
+    def face_rows(self, cells: Tensor | None, w: Tensor, key: Tensor) -> Tensor:
+        """Rows in the face table of the hits (N, S) of `trace`; -1 where nothing is hit. `cells` as in at_pixels."""
+        first = (self.first if cells is None else self.first[cells]).int() * 4
+        index = (first[:, None] + (key & _CODE_BITS)).clamp(max=max(len(self.rows) - 1, 0))
+        if len(self.rows) == 0:
+            return torch.full_like(key, -1)
+        return self.rows.index_select(0, index.flatten()).view(key.shape).masked_fill_(w <= 0, -1)
 
 
-def trace(entries: Entries, num_cells: int, offsets: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest hit at S places of every tile.
+@dataclass
+class Tests:
+    """Primitives to test at image positions around `anchor`, ordered by their rank within a cell."""
 
-    Args:
-        entries: what to test; `num_cells` = frames * tiles.
-        offsets: (S, 2) places relative to the tile's centre, in image coordinates.
-        centres: (T, 2).
+    prims: Primitives
+    planes: Tensor  # (9, E, 3), affine in the offset from the anchor
+    pair: Tensor  # (E,) index into the flattened (F, P)
+    anchor: Tensor  # (E, 2)
+    cell: Tensor  # (E,)
+    rank: Tensor  # (E,)
+    counts: list[int]  # entries of each rank
 
-    Returns:
-        inverse depth (num_cells, S), 0 where nothing is hit, and the face row (num_cells, S) int64, -1 for nothing.
+
+def trace(tests: Tests, num_cells: int, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest hit at S places `offsets` (S, 2) around the anchor of every cell.
+
+    Returns inverse depths (num_cells, S), 0 where nothing is hit, and keys for `Candidates.face_rows`.
     """
     samples = len(offsets)
     basis = torch.cat([offsets, torch.ones_like(offsets[:, :1])], dim=1).T
-    w = (entries.planes.reshape(-1, 3) @ basis).view(9, -1, samples)
-    near, axis = w[0], torch.zeros_like(w[0], dtype=torch.int64)
-    for i in (1, 2):
-        closer = w[i] < near
-        near = torch.where(closer, w[i], near)
-        axis.masked_fill_(closer, i)
-    far = w[3]
-    for i in range(4, 9):
-        far = torch.maximum(far, w[i])
-    side = entries.side.long()
-    face = 2 * axis + side.gather(1, axis)
-    hit = near >= far
-    curved = (entries.kind != BOX).nonzero().flatten()
+    w = (tests.planes.view(-1, 3) @ basis).view(9, -1, samples)
+    near = torch.minimum(torch.minimum(w[0], w[1]), w[2])
+    far = torch.maximum(w[3], w[4]).clamp_(min=0)
+    for i in range(5, 9):
+        torch.maximum(far, w[i], out=far)
+    code = (tests.rank * 4).int()[:, None]
+    bits = w[:3].view(torch.int32).bitwise_and_(~_CODE_BITS)
+    for axis in range(3):
+        bits[axis] |= code + axis
+    key = torch.minimum(torch.minimum(bits[0], bits[1]), bits[2])
+    curved = (tests.prims.kind.flatten()[tests.pair] != BOX).nonzero().flatten()
     if len(curved):
-        near_c, face_c, hit_c = _curved(entries, curved, w, offsets, centres, face)
-        near, face, hit = near.index_copy(0, curved, near_c), face.index_copy(0, curved, face_c), hit.clone()
-        hit[curved] = hit_c
-    w = torch.where(hit & (near < 0.5 * _FAR_AWAY), near, 0.0)
-    row = face + entries.row[:, None]
-    best = w.new_zeros(num_cells, samples)
-    best_row = row.new_full((num_cells, samples), -1)
+        near_c, far_c, axis_c = _curved(tests, curved, offsets)
+        near[curved], far[curved] = near_c, far_c
+        key[curved] = (near_c.view(torch.int32) & ~_CODE_BITS) | (code[curved] + axis_c)
+    hit = near.sub(far).mul_(1e25).clamp_(0, 1e30)  # 0 or more than any w
+    torch.minimum(near, hit, out=near)
+    torch.minimum(key, hit.view(torch.int32), out=key)
+    best, best_key = near.new_zeros(num_cells, samples), key.new_zeros(num_cells, samples)
     start = 0
-    for count in entries.counts:
-        part = slice(start, start + count)
+    for count in tests.counts:
+        part, cell = slice(start, start + count), tests.cell[start : start + count]
         start += count
-        cell = entries.cell[part]
-        current = best[cell]
-        closer = w[part] > current
-        best[cell] = torch.where(closer, w[part], current)
-        best_row[cell] = torch.where(closer, row[part], best_row[cell])
-    return best, best_row
+        best.index_copy_(0, cell, torch.maximum(best.index_select(0, cell), near[part]))
+        best_key.index_copy_(0, cell, torch.maximum(best_key.index_select(0, cell), key[part]))
+    return best, best_key
 
 
-def _curved(entries: Entries, index: Tensor, w: Tensor, offsets: Tensor, centres: Tensor, face: Tensor):
-    """Cylinders and ellipsoids: (|q|^2 - 1) w^2 + 2 (q . d) w + d . d = 0 in the frame where the radius is 1."""
-    pair, cylinder = entries.pair[index], (entries.kind[index] == CYLINDER)[:, None]
-    half = entries.coefficients["half"][pair]
-    q = entries.coefficients["local_origin"].flatten(0, 1)[pair] / half
-    rays = entries.coefficients["local_rays"].flatten(0, 1)[pair] / half[..., None]
-    xy = centres[entries.tile[index]][:, None] + offsets
-    d = rays[:, None, :, 0] * xy[..., :1] + rays[:, None, :, 1] * xy[..., 1:] + rays[:, None, :, 2]
-    keep = torch.ones_like(half)
-    keep[:, 2] = torch.where(cylinder[:, 0], 0.0, 1.0)
-    a = (q.square() * keep).sum(-1, keepdim=True) - 1
+def _curved(tests: Tests, index: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Entry, exit and axis for cylinders and ellipsoids, where the surface is |q + d / w| = 1:
+
+    (|q|^2 - 1) w^2 + 2 (q . d) w + d . d = 0. A cylinder leaves out z there, and is cut by its two caps.
+    """
+    pair, prims = tests.pair[index], tests.prims
+    cylinder = (prims.kind.flatten()[pair] == CYLINDER)[:, None]
+    half = prims.half.flatten(0, 1)[pair]
+    xy = tests.anchor[index][:, None] + offsets
+    x, y = xy[..., 0], xy[..., 1]
+    a, b, c = -1.0, 0.0, 0.0
+    for axis in range(3):
+        scale = 1 / half[:, axis : axis + 1]
+        if axis == 2:
+            scale = scale * ~cylinder
+        q = prims.origin.flatten(0, 1)[pair, axis, None] * scale
+        m = prims.rays.flatten(0, 1)[pair, axis] * scale
+        d = m[:, :1] * x + m[:, 1:2] * y + m[:, 2:]
+        a, b, c = a + q * q, b + q * d, c + d * d
     a = torch.where(a.abs() < 1e-6, 1e-6, a)
-    b = (d * (q * keep)[:, None]).sum(-1)
-    c = (d.square() * keep[:, None]).sum(-1)
-    root = b.square() - a * c
-    real = root >= 0
+    root = b * b - a * c
+    miss = root < 0
     root = root.clamp(min=0).sqrt()
     near = torch.where(a > 0, (root - b) / a, _FAR_AWAY)
-    far = -(root + b) / a
-    cap_near, cap_far = w[2, index], torch.maximum(w[5, index], w[8, index])
-    on_cap = cylinder & (cap_near < near)
-    near = torch.where(on_cap, cap_near, near)
-    far = torch.where(cylinder, torch.maximum(far, cap_far), far)
-    cap_face = 4 + entries.side[index][:, 2:].long()
-    return near, torch.where(on_cap, cap_face, 0), real & (near >= far)
+    far = (-(root + b) / a).masked_fill(miss, _FAR_AWAY)
+    planes = tests.planes[:, index]
+    cap = (planes[..., :1] * offsets[:, 0] + planes[..., 1:2] * offsets[:, 1] + planes[..., 2:])[[2, 5, 8]]
+    on_cap = cylinder & (cap[0] < near)
+    near = torch.where(on_cap, cap[0], near)
+    far = torch.where(cylinder, torch.maximum(far, torch.maximum(cap[1], cap[2])), far)
+    # A camera inside looks out: there is no entry.
+    far = torch.where(near >= 0.5 * _FAR_AWAY, 2 * _FAR_AWAY, far).clamp(min=0)
+    return near, far, torch.where(on_cap, 2, _CURVED).int()
