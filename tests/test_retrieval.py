@@ -161,7 +161,14 @@ def test_frames_that_see_nothing_of_the_view_leave_slots_empty():
 
 
 def test_a_frame_from_nearby_is_preferred_to_one_from_afar():
-    memory = torch.stack([pose(x=-4)] * 2 + [pose(yaw=180)] * 5 + [pose(x=-0.25)] + [pose(yaw=180)] * 5)
+    far, near, away = pose(x=-1.5), pose(x=-0.25), pose(yaw=180)
+    assert view_overlap(far[None, None], pose()[None], FOV).item() == 1  # both see all of the view
+    memory = torch.stack([far] * 2 + [away] * 5 + [near] + [away] * 5)
+    assert select("fov", memory, pose(), num_context=2)[1] == 7
+
+
+def test_a_level_frame_is_preferred_to_a_tilted_one():
+    memory = torch.stack([pose(pitch=30)] * 2 + [pose(yaw=180)] * 5 + [pose()] + [pose(yaw=180)] * 5)
     assert select("fov", memory, pose(), num_context=2)[1] == 7
 
 
@@ -169,6 +176,18 @@ def test_one_frame_of_a_long_memory_is_found():
     memory = walk(5000) + torch.tensor([100.0, 0, 0, 0, 0, 0])
     memory[1234] = pose()
     assert select("fov", memory, pose(), num_context=3)[1] == 1234
+
+
+def test_the_best_of_many_frames_that_see_the_view_is_found_in_a_long_memory():
+    memory = pose(x=-1.5).repeat(5000, 1)
+    memory[1234] = pose()
+    assert select("fov", memory, pose(), num_context=3)[1] == 1234
+
+
+def test_the_newest_frame_keeps_no_other_out_of_a_long_memory():
+    memory = pose(yaw=180).repeat(512, 1)
+    memory[510], memory[511] = pose(x=-0.25), pose()
+    assert select("fov", memory, pose(), num_context=3) == [511, 510, -1]
 
 
 def test_a_long_memory_is_covered_as_well_as_by_scoring_every_frame(monkeypatch):
@@ -237,7 +256,8 @@ def test_choice_is_causal_unique_and_unaffected_by_the_rest_of_the_batch(strateg
     for row, length in zip(memory, lengths, strict=True):
         row[length:] = float("nan")
     new_pose = random_poses(worlds, seed=seed + 1)
-    chosen = select_context(strategy, memory, torch.tensor(lengths), new_pose, num_context, FOV, generators(worlds))
+    used = generators(worlds)
+    chosen = select_context(strategy, memory, torch.tensor(lengths), new_pose, num_context, FOV, used)
     assert chosen.indices.shape == chosen.overlap.shape == (worlds, num_context)
     assert chosen.indices.dtype == torch.int64 and chosen.overlap.dtype == torch.float32
     assert bool(((chosen.overlap >= 0) & (chosen.overlap <= 1)).all())
@@ -245,15 +265,10 @@ def test_choice_is_causal_unique_and_unaffected_by_the_rest_of_the_batch(strateg
     for world, length in enumerate(lengths):
         picks = [i for i in chosen.indices[world].tolist() if i >= 0]
         assert len(set(picks)) == len(picks) and all(i < length for i in picks)
-        alone = select_context(
-            strategy,
-            memory[world : world + 1, :length],
-            torch.tensor([length]),
-            new_pose[world : world + 1],
-            num_context,
-            FOV,
-            generators(worlds)[world : world + 1],
-        )
+        row, own = slice(world, world + 1), generators(1, seed=world)
+        part = memory[row, :length], torch.tensor([length]), new_pose[row]
+        alone = select_context(strategy, *part, num_context, FOV, own)
+        assert torch.equal(own[0].get_state(), used[world].get_state())
         assert torch.equal(alone.indices[0], chosen.indices[world])
         assert torch.equal(alone.overlap[0], chosen.overlap[world])
 
