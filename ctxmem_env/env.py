@@ -104,7 +104,7 @@ class GenerativeSceneEnv(gym.Env):
     | `image` | path, PIL image or uint8 array: this picture, cropped to the shape of a frame, is the first frame |
     | `tour`  | number of true frames, views around the start, that are remembered before the first frame      |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image |
-    | `fov`   | horizontal field of view in degrees, of a whole `image` before it is cropped. Default: that of the environment, for the frame |
+    | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |
 
     Without `scene` and `image` a scene is drawn from the training split. All randomness comes from `seed`:
     the same seed, options and actions give the same frames.

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ctxmem_env.camera import MAX_PITCH, cropped_fov
+from ctxmem_env.camera import MAX_PITCH
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
@@ -24,8 +24,8 @@ class Start:
     """A checked start. `scene` and `image` are never both given; neither means a scene drawn at random.
 
     scene: seed or style name; image: uint8 (H, W, 3) of the generator's size; tour: number of frames
-    remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in metres and radians; fov: of the
-    world, in degrees.
+    remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in metres and radians; fov: of a
+    frame, in degrees.
     """
 
     scene: int | str | None
@@ -64,8 +64,6 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
         return Start(scene, None, tour, pose, fov)
     picture = open_image(given["image"])
     middle = _crop_to_shape(picture, width / height)
-    if "fov" in given:
-        fov = cropped_fov(fov, picture.width, middle.width)
     # PIL widens the kernel when it shrinks a picture, so that nothing aliases.
     frame = np.array(middle.resize((width, height), Image.Resampling.LANCZOS))
     return Start(None, frame, 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
