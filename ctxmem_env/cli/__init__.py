@@ -1,0 +1,158 @@
+"""The command `ctxmem`: its subcommands, their options, and how errors and results are printed.
+
+Results are one JSON object, the last line on standard output; progress and notes go to standard error.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg, subcommand
+
+DESCRIPTION = """Worlds that a generative model paints and whose memory is the frames already seen.
+
+Every command ends with one line of JSON on standard output that holds its results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What every subcommand has."""
+
+    debug: bool = False
+    """Show where an error comes from. CTXMEM_DEBUG=1 does the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout(Command):
+    """Walk through a world and write a video of it.
+
+    The camera takes a short walk with a full turn that ends where it began, or follows --actions or --trajectory.
+    """
+
+    seed: int = 0
+    """Of the scene and of all randomness."""
+    steps: int | None = None
+    """Number of steps. By default one walk of 58 steps, all of the actions or the trajectory, or 100 random ones."""
+    scene: Annotated[int | str | None, arg(metavar="SEED|STYLE")] = None
+    """Seed or style of the scene whose true frames open the world. By default one drawn with --seed."""
+    image: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Picture that becomes the first frame, in place of a scene."""
+    trajectory: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Camera path: a Context-as-Memory JSON file, or {"poses": [[x, y, z, yaw, pitch, roll], ...], "fov": degrees}."""
+    actions: Annotated[str | None, arg(metavar="ACTIONS")] = None
+    """Such as forward*4,turn_left*24; or "random"; or a JSON file that holds a list of names or of
+    [dx, dy, dyaw, dpitch] in [-1, 1]."""
+    retrieval: str = "fov"
+    """How context is chosen from memory: fov, fov_rays, random, recent, first or none."""
+    model: str = "nano"
+    """Packaged generator, folder or hub id."""
+    num_context: int = 8
+    """Number of context frames."""
+    tour: Annotated[int | None, arg(metavar="INT")] = None
+    """True frames of the scene in memory before the first step. By default that of the environment."""
+    fov: Annotated[float | None, arg(metavar="DEGREES")] = None
+    """Horizontal field of view of the whole --image, or of the frame. By default that of the trajectory or 90."""
+    env: Literal["generated", "true"] = "generated"
+    """The generated world, or the true scene."""
+    out: Path = Path("rollout.mp4")
+    """Video file, .mp4 or .gif."""
+    fps: float = 12
+    """Frames per second of the video."""
+    layout: Literal["panel", "plain"] = "panel"
+    """The frame with the retrieved frames and a map, or the frame alone."""
+    device: str = "auto"
+    """Torch device; auto is CUDA where there is one."""
+
+    def run(self) -> dict:
+        from ctxmem_env.cli.rollout import rollout
+
+        return rollout(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a generator. A run that was cut off goes on from its last checkpoint."""
+
+    config: Positional[Path]
+    """YAML file, such as configs/nano.yaml."""
+    out: Path | None = None
+    """Folder of checkpoints, logs and samples. By default runs/NAME, with the name in the config."""
+    device: str = "cpu"
+    """Torch device."""
+    quiet: bool = False
+    """No progress bar."""
+
+    def run(self) -> dict:
+        from ctxmem_env.config import TrainConfig, load_config
+        from ctxmem_env.training.train import train
+
+        config = load_config(TrainConfig, self.config)
+        out = Path("runs") / config.name if self.out is None else self.out
+        return {**train(config, out, self.device, self.quiet), "out": str(out)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Command):
+    """Measure steps per second of one environment, and where the time goes, after short and long histories."""
+
+    what: Positional[Literal["step"]]
+    """What to measure."""
+    model: str = "nano"
+    """Packaged generator, folder or hub id."""
+    num_context: int = 8
+    """Number of context frames."""
+    histories: Annotated[str, arg(metavar="INT,INT")] = "100,10000"
+    """Numbers of frames in memory, separated by commas; the last is compared with the first."""
+    repeats: int = 5
+    """Measurements of each, taken in turn; the figures are medians."""
+    steps: int = 20
+    """Steps in one measurement."""
+    threads: int = 1
+    """Threads that torch may use."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Write the results to this file as well."""
+
+    def run(self) -> dict:
+        from ctxmem_env.bench import bench_step
+
+        try:
+            histories = [int(part) for part in self.histories.split(",")]
+        except ValueError:
+            raise ValueError(f"histories={self.histories!r}; expected integers such as 100,10000.") from None
+        results = bench_step(self.model, self.num_context, histories, self.repeats, self.steps, self.threads)
+        if self.json is not None:
+            self.json.parent.mkdir(parents=True, exist_ok=True)
+            self.json.write_text(json.dumps(results, indent=2) + "\n")
+        return results
+
+
+Subcommand = (
+    Annotated[Rollout, subcommand("rollout")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Bench, subcommand("bench")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
+    command = tyro.cli(
+        Subcommand, prog="ctxmem", description=DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    try:
+        results = command.run()
+    except (ValueError, OSError) as error:
+        if command.debug or os.environ.get("CTXMEM_DEBUG"):
+            traceback.print_exc()
+        print("ctxmem: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ctxmem: interrupted", file=sys.stderr)
+        return 130
+    print(json.dumps(results))
+    return 0

@@ -1,0 +1,128 @@
+"""Where `ctxmem rollout` goes: a scripted walk, named or random actions, a file of actions, or a camera path."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+
+from ctxmem_env.actions import ContinuousActions, DiscreteActions
+from ctxmem_env.cli import Rollout
+from ctxmem_env.errors import unknown_name
+from ctxmem_env.trajectory import Trajectory, read_trajectory
+
+# Two looks around and back to the first view: what is seen again was painted in between. It stays within a metre of
+# the start, which is free, for nothing stops the camera at walls.
+WALK = "forward*4,turn_left*24,back*2,strafe_left,turn_right*24,strafe_right,back*2"
+_RANDOM_STEPS = 100
+_SLACK = 1 + 1e-6  # so that rounding to float32 lifts no action above 1
+_SMALLEST = 1e-3  # metres and degrees; the scale of actions when a path does not move or turn
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The actions to take, what the environment needs to take them, and notes for the user."""
+
+    actions: list[int] | list[np.ndarray]
+    arguments: dict = field(default_factory=dict)
+    trajectory: Trajectory | None = None
+    notes: tuple[str, ...] = ()
+
+    def start(self, command: Rollout, aspect: float) -> dict:
+        """Options of `reset` for frames whose width is `aspect` times their height.
+
+        A trajectory keeps its coordinates in a world that a picture opens; in a scene it begins at the scene's start.
+        """
+        options = {"fov": command.fov}
+        if self.trajectory is not None:
+            of_picture = command.image is not None
+            if command.fov is None:
+                options["fov"] = self.trajectory.fov if of_picture else self.trajectory.frame_fov(aspect)
+            if of_picture:
+                options["pose"] = self.trajectory.poses[0].tolist()
+        return options
+
+
+def choose_drive(command: Rollout) -> Drive:
+    """What the options of `ctxmem rollout` ask for; ValueError where they make no sense."""
+    if command.actions is not None and command.trajectory is not None:
+        raise ValueError("actions and trajectory were both given; the camera follows one of them.")
+    if command.trajectory is not None:
+        return follow(read_trajectory(command.trajectory), command.steps, str(command.trajectory))
+    if command.actions is None:
+        walk = parse_actions(WALK)
+        return Drive(list(islice(cycle(walk), command.steps or len(walk))))
+    if command.actions == "random":
+        rng = np.random.default_rng(command.seed)
+        return Drive(rng.integers(len(DiscreteActions.names), size=command.steps or _RANDOM_STEPS).tolist())
+    if command.actions.endswith(".json"):
+        return read_actions(Path(command.actions), command.steps)
+    actions, notes = _first_steps(parse_actions(command.actions), command.steps, "actions")
+    return Drive(actions, notes=notes)
+
+
+def parse_actions(text: str) -> list[int]:
+    """Discrete actions from names with counts, such as "forward*4,turn_left*24"."""
+    actions = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*([1-9]\d*))?\s*", part)
+        if match is None:
+            raise ValueError(f"actions: {part!r} is not understood; expected name or name*count, such as forward*4.")
+        actions += [_index(match[1])] * int(match[2] or 1)
+    return actions
+
+
+def read_actions(path: Path, steps: int | None) -> Drive:
+    """The actions in a JSON file: a list of names, or of four numbers in [-1, 1] each."""
+    where = f"actions={str(path)!r}"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{where} does not exist; give the path of a JSON file.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{where} is not JSON ({error}).") from None
+    expected = "a list of names, such as ['forward', 'turn_left'], or of [dx, dy, dyaw, dpitch]"
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{where} holds {json.dumps(content)[:60]}; expected {expected}.")
+    actions, notes = _first_steps(content, steps, where)
+    if all(isinstance(action, str) for action in actions):
+        return Drive([_index(name) for name in actions], notes=notes)
+    try:
+        rows = np.array(actions, dtype=np.float32)
+        ContinuousActions().to_motion(rows)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where} is not {expected}: {error}") from None
+    return Drive(list(rows), {"actions": "continuous"}, notes=notes)
+
+
+def follow(trajectory: Trajectory, steps: int | None, where: str) -> Drive:
+    """Continuous actions that lead through every pose of a path, their scale being its largest step and turn."""
+    motions, notes = _first_steps(trajectory.motions().numpy(), steps, where)
+    step_length = max(float(np.abs(motions[:, :2]).max()) * _SLACK, _SMALLEST)
+    turn_angle = min(max(math.degrees(np.abs(motions[:, 2:]).max()) * _SLACK, _SMALLEST), 180.0)
+    scale = [step_length, step_length, math.radians(turn_angle), math.radians(turn_angle)]
+    actions = list((motions / scale).clip(-1, 1).astype(np.float32))
+    for name, column, unit in (("height", 2, "m"), ("roll", 5, "rad")):
+        spread = float(np.ptp(trajectory.poses[: len(motions) + 1, column].numpy()))
+        if spread > 0.01:
+            notes += (f"{where}: {name} changes by {spread:.2f} {unit}, the camera keeps the first",)
+    arguments = {"actions": "continuous", "step_length": step_length, "turn_angle": turn_angle}
+    return Drive(actions, arguments, trajectory, notes)
+
+
+def _first_steps(actions, steps: int | None, where: str):
+    """The first `steps` actions (all if None), and a note when some are left out."""
+    if steps is None or steps == len(actions):
+        return actions, ()
+    if steps > len(actions):
+        raise ValueError(f"steps={steps}, but {where} holds {len(actions)}; ask for at most {len(actions)}.")
+    return actions[:steps], (f"{where}: the first {steps} of {len(actions)} steps",)
+
+
+def _index(name: str) -> int:
+    if name not in DiscreteActions.names:
+        raise unknown_name("action", name, DiscreteActions.names)
+    return DiscreteActions.names.index(name)
