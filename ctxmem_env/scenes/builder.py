@@ -18,7 +18,7 @@ from ctxmem_env.scenes.geometry import (
     MAX_ROOMS,
     Scene,
 )
-from ctxmem_env.scenes.styles import Style, Surface
+from ctxmem_env.scenes.style import Style, Surface
 from ctxmem_env.scenes.textures import TEXTURES
 
 WALL = 0.1  # half the thickness of a wall

@@ -186,15 +186,16 @@ def _render_chunk(
         edge = _edges(row).flatten().nonzero().flatten()
         at = edge % (height * width)
         tile = torch.div(at // width, TILE, rounding_mode="floor") * columns + at % width // TILE
-        cells, position = frame[edge] * len(centres) + tile, xy[at]
-        grid = _ROTATED_GRID.to(device) * pixel
-        sub_w, sub_key = trace(candidates.at_pixels(cells, position), len(edge), grid)
+        cells, grid = frame.index_select(0, edge) * len(centres) + tile, _ROTATED_GRID.to(device) * pixel
+        sub_w, sub_key = trace(candidates.at_pixels(cells, xy.index_select(0, at)), len(edge), grid)
         sub_row = candidates.face_rows(cells, sub_w, sub_key)
+        mixed = (sub_row != row.flatten().index_select(0, edge)[:, None]).any(1).nonzero().flatten()
+        edge, sub_w, sub_row = edge[mixed], sub_w[mixed].flatten(), sub_row[mixed].flatten()
         which = frame[edge].repeat_interleave(len(grid))
-        position = (position[:, None] + grid).reshape(-1, 2)
+        position = (xy[at[mixed], None] + grid).reshape(-1, 2)
         m = rays.permute(1, 2, 0).reshape(9, -1).index_select(1, which).view(3, 3, -1)
         sub_d = m[:, 0] * position[:, 0] + m[:, 1] * position[:, 1] + m[:, 2]
-        colour, _ = shade(which, origin.T[:, which], sub_d, sub_w.flatten(), sub_row.flatten())
+        colour, _ = shade(which, origin.T.index_select(1, which), sub_d, sub_w, sub_row)
         rgb[:, edge] = colour.view(3, -1, len(grid)).mean(-1)
     frames_rgb = rgb.clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8).view(3, frames, height, width)
     return frames_rgb.permute(1, 2, 3, 0), depth.view(frames, height, width)
@@ -227,12 +228,13 @@ def _shade(
     light = 1 / (1 + face[25] * (p - face[22:25]).square_().sum(0))
     curved = (texture < 0).nonzero().flatten()
     if len(curved):
-        f, q = face[:, curved], p[:, curved] - face[:3, curved]
+        f, q = face.index_select(1, curved), p.index_select(1, curved)
+        q = q - f[:3]
         normal = q * f[8:11]
         normal = normal / normal.norm(dim=0).clamp(min=1e-9)
         s[curved] = torch.atan2(q[1], q[0]) * f[3] / (2 * math.pi)
         texture[curved] = -1 - texture[curved]
-        slope[curved] = (normal * d[:, curved]).sum(0)
+        slope[curved] = (normal * d.index_select(1, curved)).sum(0)
         light[curved] *= _sun_light(normal.T, scene.sun[owner[frame[curved]]])
     # The footprint grows with 1 / cos of the angle of incidence.
     stretch = d.square().sum(0).sqrt_().div_(slope.abs_().clamp_(min=1e-3)).clamp_(max=30.0)

@@ -51,11 +51,13 @@ def view_primitives(scene: Scene, count: int, owner: Tensor, origin: Tensor, ray
     positive = local > 0
     sign = torch.where(positive, 1.0, -1.0)
     toward, away = sign * half - local, -sign * half - local
-    toward = torch.where(toward.abs() < 1e-6, -1e-6 * sign, toward)  # a camera exactly in the plane
+    outside = local.abs() > half
+    # A camera exactly in the plane: keep the side, since the sign decides which rays the plane cuts off.
+    toward = torch.where(toward.abs() < 1e-6, torch.where(outside, -1e-6, 1e-6) * sign, toward)
     first, second = local_rays / toward[..., None], local_rays / away[..., None]
     none = torch.zeros_like(first)
     none[..., 2] = _FAR_AWAY
-    outside = (local.abs() > half)[..., None]
+    outside = outside[..., None]
     planes = torch.cat([torch.where(outside, first, none), second, torch.where(outside, -none, first)], dim=2)
     prim = torch.arange(count, device=kind.device)
     base = (owner[:, None] * scene.kind.shape[1] + prim)[..., None] * 6
@@ -83,36 +85,38 @@ class Candidates:
         found = found.transpose(1, 2)
         self.per_cell = found.sum(-1).flatten()
         self.first = self.per_cell.cumsum(0) - self.per_cell
-        frame, tile, prim = found.nonzero(as_tuple=True)
-        self.tile, self.cell = tile, frame * len(centres) + tile
+        frame, _, prim = found.nonzero(as_tuple=True)
         self.pair = frame * kind.shape[1] + prim
+        self.planes = planes.flatten(0, 1).permute(2, 1, 0).reshape(27, -1)
         self.rows = prims.rows.flatten(0, 1).index_select(0, self.pair).flatten()
 
     def at_tiles(self) -> "Tests":
-        """One test for every entry, in units of whole tiles."""
-        rank = torch.arange(len(self.cell), device=self.cell.device) - self.first[self.cell]
-        return self._tests(None, self.cell, rank, self.centres[self.tile])
+        """The tests of whole tiles: one for every entry."""
+        return self._tests(self.first, self.per_cell, self.centres.repeat(len(self.prims.kind), 1))
 
     def at_pixels(self, cells: Tensor, positions: Tensor) -> "Tests":
         """The tests of N pixels, which lie in tiles `cells` (N,) at `positions` (N, 2)."""
-        count = self.per_cell[cells]
-        pixel = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
-        rank = torch.arange(len(pixel), device=cells.device) - (count.cumsum(0) - count)[pixel]
-        return self._tests(self.first[cells][pixel] + rank, pixel, rank, positions[pixel])
+        return self._tests(self.first[cells], self.per_cell[cells], positions)
 
-    def _tests(self, entry: Tensor | None, cell: Tensor, rank: Tensor, anchor: Tensor) -> "Tests":
-        order = rank.argsort(stable=True)
-        pair = self.pair if entry is None else self.pair[entry]
-        pair, anchor, rank = pair[order], anchor[order], rank[order]
-        planes = self.prims.planes.flatten(0, 1).index_select(0, pair)
-        value = planes[..., 0] * anchor[:, :1] + planes[..., 1] * anchor[:, 1:] + planes[..., 2]
-        planes = torch.stack([planes[..., 0], planes[..., 1], value], dim=-1).transpose(0, 1).contiguous()
-        counts = torch.bincount(rank).tolist() if len(rank) else []
-        return Tests(self.prims, planes, pair, anchor, cell[order], rank, counts)
+    def _tests(self, first: Tensor, count: Tensor, anchors: Tensor) -> "Tests":
+        """Tests of N cells against `count` entries each, from entry `first` on, around `anchors` (N, 2)."""
+        cells, counts = [(count > 0).nonzero().flatten()], []
+        while len(cells[-1]):
+            counts.append(len(cells[-1]))
+            cells.append(cells[-1][count[cells[-1]] > len(counts)])
+        cell = torch.cat(cells)
+        rank = torch.arange(len(counts), device=cell.device).repeat_interleave(
+            torch.tensor(counts, dtype=torch.int64, device=cell.device), output_size=len(cell)
+        )
+        pair = self.pair.index_select(0, first.index_select(0, cell) + rank)
+        anchor = anchors.index_select(0, cell)
+        planes = self.planes.index_select(1, pair).view(3, 9, -1)
+        planes[2].addcmul_(planes[0], anchor[:, 0]).addcmul_(planes[1], anchor[:, 1])
+        return Tests(self.prims, planes, pair, anchor, cell, rank, counts)
 
     def face_rows(self, cells: Tensor | None, w: Tensor, key: Tensor) -> Tensor:
         """Rows in the face table of the hits (N, S) of `trace`; -1 where nothing is hit. `cells` as in at_pixels."""
-        first = (self.first if cells is None else self.first[cells]).int() * 4
+        first = (self.first if cells is None else self.first.index_select(0, cells)).int() * 4
         index = (first[:, None] + (key & _CODE_BITS)).clamp(max=max(len(self.rows) - 1, 0))
         if len(self.rows) == 0:
             return torch.full_like(key, -1)
@@ -124,7 +128,7 @@ class Tests:
     """Primitives to test at image positions around `anchor`, ordered by their rank within a cell."""
 
     prims: Primitives
-    planes: Tensor  # (9, E, 3), affine in the offset from the anchor
+    planes: Tensor  # (3, 9, E): slopes in x and y, and value at the anchor
     pair: Tensor  # (E,) index into the flattened (F, P)
     anchor: Tensor  # (E, 2)
     cell: Tensor  # (E,)
@@ -139,7 +143,7 @@ def trace(tests: Tests, num_cells: int, offsets: Tensor) -> tuple[Tensor, Tensor
     """
     samples = len(offsets)
     basis = torch.cat([offsets, torch.ones_like(offsets[:, :1])], dim=1).T
-    w = (tests.planes.view(-1, 3) @ basis).view(9, -1, samples)
+    w = (tests.planes.flatten(1).T @ basis).view(9, -1, samples)
     near = torch.minimum(torch.minimum(w[0], w[1]), w[2])
     far = torch.maximum(w[3], w[4]).clamp_(min=0)
     for i in range(5, 9):
@@ -192,8 +196,8 @@ def _curved(tests: Tests, index: Tensor, offsets: Tensor) -> tuple[Tensor, Tenso
     root = root.clamp(min=0).sqrt()
     near = torch.where(a > 0, (root - b) / a, _FAR_AWAY)
     far = (-(root + b) / a).masked_fill(miss, _FAR_AWAY)
-    planes = tests.planes[:, index]
-    cap = (planes[..., :1] * offsets[:, 0] + planes[..., 1:2] * offsets[:, 1] + planes[..., 2:])[[2, 5, 8]]
+    slope_x, slope_y, value = tests.planes[:, [2, 5, 8]][..., index, None]
+    cap = slope_x * offsets[:, 0] + slope_y * offsets[:, 1] + value
     on_cap = cylinder & (cap[0] < near)
     near = torch.where(on_cap, cap[0], near)
     far = torch.where(cylinder, torch.maximum(far, torch.maximum(cap[1], cap[2])), far)
