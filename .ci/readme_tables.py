@@ -1,0 +1,67 @@
+"""Writes the tables of actions and observations into README.md, from the code.
+
+python .ci/readme_tables.py
+"""
+
+import math
+import re
+from pathlib import Path
+
+import gymnasium as gym
+
+import ctxmem_env
+from ctxmem_env.actions import ContinuousActions, DiscreteActions
+from ctxmem_env.env import OBSERVATIONS
+
+README = Path(__file__).parent.parent / "README.md"
+_AXES = (("ahead", "back"), ("to the left", "to the right"), ("turn left", "turn right"), ("look up", "look down"))
+
+
+def actions_table() -> str:
+    """Both action spaces, with their motions at the default scale."""
+    discrete, continuous = DiscreteActions(), ContinuousActions()
+    rows = [f"| `{discrete.space}` | name | motion |", "|---|---|---|"]
+    for i, motion in enumerate(discrete.to_motion(range(discrete.space.n)).tolist()):
+        rows.append(f"| {i} | {discrete.names[i]} | {_describe(motion)} |")
+    rows += ["", f"| `{continuous.space}` | name | motion at 1 |", "|---|---|---|"]
+    for i, name in enumerate(continuous.names):
+        one = [[float(i == axis) for axis in range(4)]]
+        rows.append(f"| {i} | {name} | {_describe(continuous.to_motion(one)[0].tolist())} |")
+    return "\n".join(rows)
+
+
+def _describe(motion: list[float]) -> str:
+    for axis, value in enumerate(motion):
+        if value != 0:
+            size = f"{abs(value):g} m" if axis < 2 else f"{math.degrees(abs(value)):g} degrees"
+            return f"{_AXES[axis][value < 0]}, {size}"
+    return "none"
+
+
+def observations_table() -> str:
+    """The observation spaces at 64 x 64."""
+    rows = ["| `observation` | key | space |", "|---|---|---|"]
+    for name in OBSERVATIONS:
+        env = gym.make("CtxMemTrueScene-v0", observation=name)
+        space = env.observation_space
+        parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"": space}
+        for key, part in parts.items():
+            bounds = f"{part.low.min():g} to {part.high.max():g}"
+            shape = " x ".join(map(str, part.shape))
+            rows.append(f"| {name} | {key or '-'} | {part.dtype}, {shape}, {bounds} |")
+    return "\n".join(rows)
+
+
+def updated(text: str) -> str:
+    """`text` with the tables that belong between its markers."""
+    for name, table in (("actions", actions_table()), ("observations", observations_table())):
+        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda match, table=table: match[1] + table + match[2], text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError(f"README.md has {count} places for {name}; expected one.")
+    return text
+
+
+if __name__ == "__main__":
+    assert ctxmem_env.__version__  # importing it registers the environments
+    README.write_text(updated(README.read_text()))
