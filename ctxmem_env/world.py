@@ -82,7 +82,18 @@ class SceneWorld:
             poses: (n, 6).
             fov: horizontal field of view of this world, degrees.
             seed: of all randomness in this world from here on.
+
+        Raises:
+            ValueError: no frames, different numbers of them, or a value that is not finite; the world is then
+                as it was.
         """
+        if not len(frames) == len(depth) == len(poses) > 0:
+            raise ValueError(
+                f"frames, depth and poses hold {len(frames)}, {len(depth)} and {len(poses)} entries; "
+                f"expected the same number of each, at least one."
+            )
+        if not (depth.isfinite().all() and poses.isfinite().all()):
+            raise ValueError("depth or poses hold NaN or infinity; expected finite metres and radians.")
         self.memory.clear([world])
         self._cache.drop(world)
         for i in range(len(frames)):
@@ -136,7 +147,7 @@ class SceneWorld:
                 frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
             )
 
-        keys = [(world, time) if time >= 0 else None for world, row in enumerate(times.tolist()) for time in row]
-        features = self._cache.gather(keys, encode)
+        keys = [(world, time) if time >= 0 else None for world, row in enumerate(times.tolist()) for time in
+        row] features = self._cache.gather(keys, encode)
         features = {name: value.unflatten(0, (worlds, slots)) for name, value in features.items()}
         return Context(frames, depth, poses, indices >= 0, features), times

@@ -164,6 +164,18 @@ def test_features_of_a_world_that_was_reset_are_not_used_again():
     np.testing.assert_array_equal(read(step).fingerprints, expected.numpy())
 
 
+def test_a_reset_that_is_refused_leaves_the_world_as_it_was():
+    world, undisturbed = open_world(), open_world()
+    frames, depth, poses = some_frames(2, seed=9)
+    with pytest.raises(ValueError, match="hold 2, 1 and 2 entries; expected the same number"):
+        world.reset(0, frames, depth[:1], poses, fov=90.0, seed=0)
+    with pytest.raises(ValueError, match="hold 0, 0 and 0 entries; expected .* at least one"):
+        world.reset(0, frames[:0], depth[:0], poses[:0], fov=90.0, seed=0)
+    with pytest.raises(ValueError, match="depth or poses hold NaN"):
+        world.reset(0, frames, depth * float("nan"), poses, fov=90.0, seed=0)
+    assert torch.equal(world.advance(FORWARD).frames, undisturbed.advance(FORWARD).frames)
+
+
 def test_denoising_steps_default_to_those_of_the_generator():
     assert read(open_world().advance(FORWARD)).num_steps == PoseGenerator.default_num_steps
     assert read(open_world(num_steps=4).advance(FORWARD)).num_steps == 4
