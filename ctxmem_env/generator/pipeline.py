@@ -8,6 +8,8 @@ from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.protocol import Context, Generated
 from ctxmem_env.generator.transformer import SceneTransformer
 
+_DEPTH_CONTEXT = 8  # frames beside which the depth of a frame from outside is estimated, itself included
+
 
 class SceneGenerator(DiffusionPipeline):
     """`ctxmem_env.generator.Generator` over a `SceneTransformer`; `save_pretrained` and `from_pretrained` on folders.
@@ -69,14 +71,23 @@ class SceneGenerator(DiffusionPipeline):
 
     @torch.no_grad()
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
-        """See `Generator.estimate_depth`: what depth does a view have whose context is the frame itself?
+        """See `Generator.estimate_depth`: which depth has a view whose context holds the very frame, without depth?
 
-        The first pass knows nothing of the frame's depth (0); the second is given what the first one found.
+        The frames before it, those that look most alike first, are beside it in the context with the depth that they
+        were given, so that all frames of a world agree on its size.
         """
         depth = torch.zeros(frames.shape[:3], device=self.device)
-        mask = torch.ones(len(frames), 1, dtype=torch.bool, device=self.device)
-        for _ in range(2):
-            context = Context(frames[:, None], depth[:, None], poses[:, None], mask)
-            seeded = [torch.Generator().manual_seed(0) for _ in frames]
-            depth = self.generate(poses, context, fov, 1, seeded).depth
+        for i in range(len(frames)):
+            near = _pose_distance(poses[:i], poses[i]).argsort()[: _DEPTH_CONTEXT - 1]
+            slots = torch.cat([torch.tensor([i], device=near.device), near])
+            mask = torch.ones(1, len(slots), dtype=torch.bool, device=self.device)
+            context = Context(frames[slots][None], depth[slots][None], poses[slots][None], mask)
+            seeded = [torch.Generator().manual_seed(0)]
+            depth[i] = self.generate(poses[i : i + 1], context, fov[i : i + 1], 1, seeded).depth[0]
         return depth
+
+
+def _pose_distance(poses: Tensor, pose: Tensor) -> Tensor:
+    """How differently poses (N, 6) look from one pose (6,): radians of turn, and a radian for every two metres."""
+    turn = 1 - torch.cos(poses[:, 3] - pose[3]) * torch.cos(poses[:, 4] - pose[4])
+    return turn + (poses[:, :3] - pose[:3]).norm(dim=-1) / 2

@@ -61,5 +61,8 @@ class Generator(Protocol):
         ...
 
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
-        """Depth (N, H, W) in metres of frames from outside: (N, H, W, 3) uint8, poses (N, 6), fov (N,) degrees."""
+        """Depth (N, H, W) in metres of frames of one world that came from outside, in the order of their arrival.
+
+        frames (N, H, W, 3) uint8, poses (N, 6), fov (N,) degrees.
+        """
         ...

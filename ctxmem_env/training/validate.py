@@ -3,21 +3,15 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ctxmem_env.config import TrainConfig
+from ctxmem_env.evaluation.metrics import psnr
+from ctxmem_env.evaluation.sheets import save_sheet
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.protocol import Context
 from ctxmem_env.training.data import SceneBatches
-
-
-def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each uint8 frame (..., H, W, 3)."""
-    error = (prediction.float() - truth.float()).square().flatten(-3).mean(-1)
-    return 10 * torch.log10(255**2 / error.clamp(min=1e-3))
 
 
 def validation_batch(config: TrainConfig, height: int, width: int, device: str = "cpu") -> dict[str, Tensor]:
@@ -66,10 +60,3 @@ def validate(generator: SceneGenerator, batch: dict[str, Tensor], sheet: Path | 
 def _grey(depth: Tensor) -> Tensor:
     """Depth (N, H, W) as uint8 frames, 0 to 8 m from black to white."""
     return (depth / 8 * 255).clamp(0, 255).to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
-
-
-def save_sheet(path: Path, rows: list[Tensor], scale: int = 2) -> None:
-    """A contact sheet as PNG: each row is uint8 (N, H, W, 3)."""
-    image = np.concatenate([np.concatenate(list(row.numpy()), axis=1) for row in rows], axis=0)
-    image = image.repeat(scale, axis=0).repeat(scale, axis=1)
-    Image.fromarray(image).save(path)

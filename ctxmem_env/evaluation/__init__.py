@@ -1,0 +1,1 @@
+"""Evaluation of generators against the true scenes, on scenes that no training has seen."""

@@ -1,0 +1,108 @@
+"""Protocols: walks through test scenes, painted by a generator and compared with the exact renderer.
+
+replay   the context is made of true frames; every prediction is compared with the true frame.
+rollout  the generator lives on its own frames after a tour of true ones; every frame is compared with the true one.
+
+True frames come to the generator as a camera would give them: without depth, which it has to estimate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctxmem_env.camera import DEFAULT_FOV, motion_between
+from ctxmem_env.evaluation.metrics import psnr
+from ctxmem_env.generator import Context, Generated, Generator
+from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes, tour
+from ctxmem_env.world import SceneWorld
+
+
+@dataclass
+class Walks:
+    """True walks through n scenes: frames (n, T, H, W, 3) uint8, depth (n, T, H, W), poses (n, T, 6).
+
+    The first `seeded` of the T frames are the tour and the first frame; the others are the walk.
+    """
+
+    frames: Tensor
+    depth: Tensor
+    poses: Tensor
+    seeded: int
+    seeds: list[int]
+
+
+def true_walks(seeds: list[int], steps: int, tour_frames: int, height: int, width: int) -> Walks:
+    """Walks of `steps` steps, each a function of its scene's seed, after a tour of `tour_frames` frames.
+
+    Every pose of a walk is shifted a little, as continuous actions would: a camera that stands exactly where it stood
+    before sees the very same pixels, and a few such frames, for which a copy is perfect, would outweigh all others.
+    """
+    scenes, poses = [], []
+    for seed in seeds:
+        scene, rng = build_scene(seed), np.random.default_rng(seed)
+        walk = random_walk(scene, steps + 1, rng)
+        walk[:, :2] += torch.from_numpy(rng.uniform(-0.06, 0.06, (steps + 1, 2)))
+        walk[:, 3] += torch.from_numpy(np.radians(rng.uniform(-5, 5, steps + 1)))
+        scenes.append(scene)
+        poses.append(torch.cat([tour(scene, tour_frames + 1, rng, walk[0]), walk[1:]]))
+    poses = torch.stack(poses).float()
+    frames, depth = render(stack_scenes(scenes), poses, DEFAULT_FOV, height, width)
+    return Walks(frames, depth, poses, tour_frames + 1, list(seeds))
+
+
+class ReplayGenerator:
+    """A generator whose frames are replaced by true ones as they enter memory; `predictions` keeps its own.
+
+    The depth that is remembered stays the generator's.
+    """
+
+    def __init__(self, generator: Generator, walks: Walks) -> None:
+        self.inner, self.walks = generator, walks
+        self.height, self.width = generator.height, generator.width
+        self.default_num_steps = generator.default_num_steps
+        self.encode, self.estimate_depth = generator.encode, generator.estimate_depth
+        self.predictions: list[Tensor] = []
+
+    def generate(
+        self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
+    ) -> Generated:
+        view = self.inner.generate(poses, context, fov, num_steps, generators)
+        now = self.walks.seeded + len(self.predictions)
+        self.predictions.append(view.frames)
+        return Generated(self.walks.frames[:, now].to(view.frames.device), view.depth, view.own_weight)
+
+
+@dataclass
+class Walked:
+    """What a generator made of walks: frames (n, steps, H, W, 3), depth and own_weight (n, steps, H, W), and dB."""
+
+    frames: Tensor
+    depth: Tensor
+    own_weight: Tensor
+    psnr: Tensor  # (n, steps)
+
+
+@torch.no_grad()
+def follow(generator: Generator, walks: Walks, replay: bool, num_context: int = 8, **world_arguments) -> Walked:
+    """Follow the walks, one world for each; with `replay` memory is made of true frames."""
+    worlds, seeded = len(walks.seeds), walks.seeded
+    device = getattr(generator, "device", "cpu")
+    if replay:
+        generator = ReplayGenerator(generator, walks)
+    world = SceneWorld(generator, worlds, num_context=num_context, device=device, **world_arguments)
+    for i, seed in enumerate(walks.seeds):
+        frames, poses = walks.frames[i, :seeded].to(device), walks.poses[i, :seeded].to(device)
+        fov = torch.full((seeded,), DEFAULT_FOV, device=device)
+        world.reset(i, frames, generator.estimate_depth(frames, poses, fov), poses, DEFAULT_FOV, seed)
+    steps = []
+    for t in range(seeded, walks.poses.shape[1]):
+        steps.append(world.advance(motion_between(world.poses, walks.poses[:, t].to(device))))
+    frames = torch.stack(generator.predictions if replay else [step.frames for step in steps], dim=1).cpu()
+    return Walked(
+        frames,
+        torch.stack([step.depth for step in steps], dim=1).cpu(),
+        torch.stack([step.own_weight for step in steps], dim=1).cpu(),
+        psnr(frames, walks.frames[:, seeded:]),
+    )

@@ -1,0 +1,119 @@
+"""`ctxmem evaluate`: a generator and the painters that learn nothing, on test scenes, into one results file."""
+
+import functools
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ctxmem_env.evaluation.baselines import CopyGenerator
+from ctxmem_env.evaluation.metrics import mean_interval
+from ctxmem_env.evaluation.protocols import Walked, Walks, follow, true_walks
+from ctxmem_env.evaluation.sheets import save_walk_sheet
+from ctxmem_env.generator import Generator, load_generator
+from ctxmem_env.scenes import split_seeds
+
+VERSION = 1
+_WORLDS = 8  # walks that are followed side by side
+
+
+def evaluate(
+    model: str = "nano",
+    scenes: int = 32,
+    steps: int = 50,
+    num_steps: int | None = None,
+    num_context: int = 8,
+    tours: tuple[int, ...] = (12, 0),
+    out: str | Path = "results.json",
+    sheet: str | Path | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> dict:
+    """Replay and rollout on the first `scenes` test scenes; writes `out` and returns what it wrote.
+
+    Args:
+        model: a packaged generator or a folder.
+        scenes: test scenes; each walk is a function of its scene's seed.
+        steps: length of a walk.
+        num_steps: denoising steps; None for the generator's default.
+        num_context: context slots.
+        tours: numbers of true frames in memory before the walk; one protocol run for each.
+        sheet: a PNG of walks, generated above true, for the first tour.
+    """
+    generator = load_generator(model, device)
+    painters: dict[str, Generator] = {
+        "generator": generator,
+        "copy_best": CopyGenerator("best", generator.height, generator.width),
+        "copy_newest": CopyGenerator("newest", generator.height, generator.width),
+    }
+    seeds = split_seeds("test", scenes)
+    runs = [(tour, replay, name) for tour in tours for replay in (True, False) for name in painters]
+    figures, shown = [], None
+    for tour, replay, name in tqdm(runs, disable=quiet, desc="evaluate"):
+        groups = []
+        for first in range(0, len(seeds), _WORLDS):
+            walks = _walks(tuple(seeds[first : first + _WORLDS]), steps, tour, generator.height, generator.width)
+            groups.append(follow(painters[name], walks, replay, num_context, num_steps=num_steps))
+            if shown is None and name == "generator" and not replay:
+                shown = (walks, groups[0])
+        figures.append(_figures(groups, tour, replay, name))
+    results = {"version": VERSION, "model": model, "scenes": {"split": "test", "seeds": [seeds[0], seeds[-1]]}}
+    results |= {"steps": steps, "num_steps": num_steps or generator.default_num_steps, "num_context": num_context}
+    results |= {"machine": describe_machine(), "commit": _commit(), "figures": figures}
+    Path(out).write_text(json.dumps(results, indent=1) + "\n")
+    if sheet is not None and shown is not None:
+        save_walk_sheet(Path(sheet), *shown)
+    return results
+
+
+@functools.lru_cache(maxsize=64)
+def _walks(seeds: tuple[int, ...], steps: int, tour: int, height: int, width: int) -> Walks:
+    return true_walks(list(seeds), steps, tour, height, width)
+
+
+def _figures(groups: list[Walked], tour: int, replay: bool, name: str) -> dict:
+    values = torch.cat([group.psnr for group in groups])
+    mean, half = mean_interval(values.mean(1))
+    figures = {
+        "protocol": "replay" if replay else "rollout",
+        "tour": tour,
+        "painter": name,
+        "psnr_db": round(mean, 2),
+        "ci95_db": round(half, 2),
+        "psnr_db_by_step": [round(value, 2) for value in values.mean(0).tolist()],
+    }
+    if name == "generator":
+        figures["own_share"] = round(torch.cat([group.own_weight for group in groups]).mean().item(), 3)
+    return figures
+
+
+def describe_machine() -> dict:
+    """The machine and the software that figures were measured with."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
