@@ -147,7 +147,7 @@ class SceneWorld:
                 frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
             )
 
-        keys = [(world, time) if time >= 0 else None for world, row in enumerate(times.tolist()) for time in
-        row] features = self._cache.gather(keys, encode)
+        keys = [(world, time) if time >= 0 else None for world, row in enumerate(times.tolist()) for time in row]
+        features = self._cache.gather(keys, encode)
         features = {name: value.unflatten(0, (worlds, slots)) for name, value in features.items()}
         return Context(frames, depth, poses, indices >= 0, features), times

@@ -169,7 +169,7 @@ def test_a_reset_that_is_refused_leaves_the_world_as_it_was():
     frames, depth, poses = some_frames(2, seed=9)
     with pytest.raises(ValueError, match="hold 2, 1 and 2 entries; expected the same number"):
         world.reset(0, frames, depth[:1], poses, fov=90.0, seed=0)
-    with pytest.raises(ValueError, match="hold 0, 0 and 0 entries; expected .* at least one"):
+    with pytest.raises(ValueError, match=r"hold 0, 0 and 0 entries; expected .* at least one"):
         world.reset(0, frames[:0], depth[:0], poses[:0], fov=90.0, seed=0)
     with pytest.raises(ValueError, match="depth or poses hold NaN"):
         world.reset(0, frames, depth * float("nan"), poses, fov=90.0, seed=0)
