@@ -48,20 +48,18 @@ class SceneGenerator(DiffusionPipeline):
         shape = (len(poses), 3, self.height, self.width)
         generators = generators or [None] * len(poses)
         noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
-        frames, depth, fov = self._float(context.frames), context.depth.float(), fov.float()
+        memory = (
+            poses.float()[:, None],
+            fov.float(),
+            self._float(context.frames),
+            context.depth.float(),
+            context.poses.float(),
+            context.mask,
+        )
+        seen = self.transformer.look(*memory, keys_values=context.features.get("keys_values"))
 
         def denoise(noisy: Tensor, time: Tensor) -> tuple:
-            return self.transformer(
-                noisy,
-                time,
-                poses.float()[:, None],
-                fov,
-                frames,
-                depth,
-                context.poses.float(),
-                context.mask,
-                keys_values=context.features.get("keys_values"),
-            )
+            return self.transformer(noisy, time, *memory, seen=seen)
 
         view = sample(denoise, noise, num_steps or self.default_num_steps)
         frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

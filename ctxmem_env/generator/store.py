@@ -9,9 +9,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 
+from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -105,17 +105,6 @@ def read_generator(folder: Path) -> SceneGenerator:
     transformer.load_state_dict(tensors)
     index = json.loads((folder / "model_index.json").read_text()) if (folder / "model_index.json").is_file() else {}
     return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 2))
-
-
-def resolve_device(device: str) -> torch.device:
-    """The torch device called `device`; "auto" is the first GPU, or the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={device!r} is not available here ({error}); use 'auto' or 'cpu'") from error
-    return torch.device(device)
 
 
 @functools.cache

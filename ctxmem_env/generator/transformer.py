@@ -36,6 +36,17 @@ class View(NamedTuple):
     own_weight: Tensor
 
 
+class Seen(NamedTuple):
+    """What S views can know of the remembered frames before any denoising step; the same for all of them.
+
+    thrown: colours, log depth and cover of `lookup.splat`, (B, S, 5, H, W), None without look-up; remembered: keys
+    and values of each layer that reads them.
+    """
+
+    thrown: Tensor | None
+    remembered: list[Remembered]
+
+
 class Block(nn.Module):
     """Pre-norm attention and feed-forward; a condition vector scales, shifts and gates both (adaLN-single)."""
 
@@ -135,6 +146,37 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         x = F.layer_norm(x, x.shape[-1:])
         return torch.stack([b.remembered(x, rotary) for b in self.blocks if b.remembered is not None], dim=1)
 
+    def look(
+        self,
+        poses: Tensor,
+        fov: Tensor,
+        frames: Tensor,
+        depth: Tensor,
+        context_poses: Tensor,
+        mask: Tensor,
+        keys_values: Tensor | None = None,
+    ) -> Seen:
+        """The part of `forward` that does not depend on the noisy views; arguments as there."""
+        scenes, slots = mask.shape
+        if keys_values is None:
+            fov_each = fov[:, None].expand(-1, slots).flatten()
+            keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
+            keys_values = keys_values.unflatten(0, (scenes, slots))
+        thrown = None
+        if self.config.lookup:
+            thrown = torch.cat(splat(frames, depth, context_poses, mask, poses, fov), dim=2)
+        cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
+        context_cameras, target_cameras = cameras[:, :slots], cameras[:, slots:].flatten(0, 1)
+        # One learned key and value that is always there: what to attend to when nothing is remembered.
+        mask = F.pad(mask.repeat_interleave(keys_values.shape[-2], dim=1), (1, 0), value=True)[:, None, None]
+        nowhere = self.nowhere[:, None].expand(-1, scenes, -1, -1, -1)
+        remembered = []
+        for layer in range(keys_values.shape[2]):
+            pair = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
+            keys, values = (torch.cat([n.to(p), p], dim=2) for n, p in zip(nowhere, pair, strict=True))
+            remembered.append(Remembered(keys, values, mask, target_cameras))
+        return Seen(thrown, remembered)
+
     def forward(
         self,
         noisy: Tensor,
@@ -146,24 +188,30 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         context_poses: Tensor,
         mask: Tensor,
         keys_values: Tensor | None = None,
+        seen: Seen | None = None,
     ) -> View:
         """S views of each of B scenes from k remembered frames.
 
         noisy (B, S, 3, H, W) = (1 - time) * clean + time * noise, frames in [-1, 1]; time (B, S); poses (B, S, 6);
         fov (B,) degrees; frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k) bool;
-        keys_values (B, k, layers, 2, heads, tokens, c) from `encode`, computed here if None.
+        keys_values (B, k, layers, 2, heads, tokens, c) from `encode` and seen from `look`, computed here if None.
         """
-        batch, targets = noisy.shape[:2]
-        slots = frames.shape[1]
-        if keys_values is None:
-            fov_each = fov[:, None].expand(-1, slots).flatten()
-            keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
-            keys_values = keys_values.unflatten(0, (batch, slots))
-        inputs = noisy
-        if self.config.lookup:
-            inputs = torch.cat([noisy, *splat(frames, depth, context_poses, mask, poses, fov)], dim=2)
+        if seen is None:
+            seen = self.look(poses, fov, frames, depth, context_poses, mask, keys_values)
+        inputs = noisy if seen.thrown is None else torch.cat([noisy, seen.thrown], dim=2)
         inputs = inputs.flatten(0, 1)
-        tokens = self._tokens(inputs, time, poses, fov, context_poses, mask, keys_values)
+        x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
+        condition = self._condition(
+            poses.flatten(0, 1), fov[:, None].expand(-1, poses.shape[1]).flatten(), time.flatten()
+        )
+        rotary, remembered = self._rotary(x.device), iter(seen.remembered)
+        for block in self.blocks:
+            x = block(x, condition, rotary, None if block.remembered is None else next(remembered))
+        return self._paint(x, inputs, poses, fov, frames, depth, context_poses, mask)
+
+    def _paint(self, tokens, inputs, poses, fov, frames, depth, context_poses, mask) -> View:
+        """The views that the last tokens (B S, tokens, dim) stand for: own pixels, depth, and colours from memory."""
+        batch, targets = poses.shape[:2]
         features = self.to_pixels(F.layer_norm(tokens, tokens.shape[-1:]))
         c = self.config
         features = features.transpose(1, 2).unflatten(2, (c.height // c.patch_size, c.width // c.patch_size))
@@ -189,28 +237,3 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         refined = F.relu(self.refine_in(refined.to(features)))
         residual = self.refine_out(refined).float().unflatten(0, (batch, targets))
         return View(blend + residual, own, log_depth, own_weight)
-
-    def _tokens(self, inputs, time, poses, fov, context_poses, mask, keys_values) -> Tensor:
-        """The noisy views' tokens (B S, tokens, dim) after all blocks."""
-        targets = poses.shape[1]
-        x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
-        condition = self._condition(poses.flatten(0, 1), fov[:, None].expand(-1, targets).flatten(), time.flatten())
-        rotary = self._rotary(x.device)
-        cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
-        context_cameras, target_cameras = (
-            cameras[:, : context_poses.shape[1]],
-            cameras[:, context_poses.shape[1] :],
-        )
-        # One learned key and value that is always there: what to attend to when nothing is remembered.
-        mask = F.pad(mask.repeat_interleave(x.shape[1], dim=1), (1, 0), value=True)[:, None, None]
-        nowhere = self.nowhere[:, None].expand(-1, len(poses), -1, -1, -1)
-        layer = 0
-        for block in self.blocks:
-            remembered = None
-            if block.remembered is not None:
-                pair = block.remembered.from_reference(keys_values[:, :, layer], context_cameras)
-                keys, values = (torch.cat([n.to(p), p], dim=2) for n, p in zip(nowhere, pair, strict=True))
-                remembered = Remembered(keys, values, mask, target_cameras.flatten(0, 1))
-                layer += 1
-            x = block(x, condition, rotary, remembered)
-        return x
