@@ -1,6 +1,5 @@
 """The single environment: a face on a `SceneWorld` of one world; no mathematics of its own."""
 
-import json
 from copy import copy
 from typing import Any
 
@@ -16,6 +15,7 @@ from ctxmem_env.camera import DEFAULT_FOV, MAX_PITCH
 from ctxmem_env.device import check_device, resolve_device
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.generator import Generator, load_generator
+from ctxmem_env.generator.locate import frame_size
 from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.scenes import SPLITS, Scene
@@ -325,13 +325,7 @@ class GenerativeSceneEnv(gym.Env):
 def _frame_size(model: str | Generator) -> tuple[int, int]:
     """Height and width of a model's frames, without loading its weights."""
     if isinstance(model, str):
-        from ctxmem_env.generator.store import find_generator  # diffusers takes seconds to import
-
-        path = find_generator(model) / "transformer" / "config.json"
-        if not path.is_file():
-            raise ValueError(f"model={model!r} has no {path}; expected a folder that save_pretrained wrote.")
-        config = json.loads(path.read_text())
-        return config["height"], config["width"]
+        return frame_size(model)
     if not isinstance(model, Generator):
         raise ValueError(
             f"model={model!r} is a {type(model).__name__}; expected the name of a packaged model, a folder, "

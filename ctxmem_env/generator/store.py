@@ -1,10 +1,9 @@
-"""Generators on disk: found by name or folder, verified before they are loaded, loaded once for each process."""
+"""Generators on disk: verified before they are loaded, loaded once for each process, replaced whole."""
 
 import functools
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,19 +11,12 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ctxmem_env.device import resolve_device
-from ctxmem_env.errors import unknown_name
+from ctxmem_env.generator.locate import CONFIG, find_generator
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.transformer import SceneTransformer
 
-PACKAGED = Path(__file__).parent.parent / "weights"
 _CHECKSUMS = "checksums.json"
 _WEIGHTS = Path("transformer") / "diffusion_pytorch_model.safetensors"
-_CONFIG = Path("transformer") / "config.json"
-
-
-def packaged_names() -> list[str]:
-    """Names of the generators that come with the package."""
-    return sorted(path.parent.name for path in PACKAGED.glob("*/model_index.json"))
 
 
 def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
@@ -54,29 +46,9 @@ def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
     return folder
 
 
-def find_generator(model: str) -> Path:
-    """The folder of the generator called `model`: a packaged name, a folder, or a hub id such as "owner/name"."""
-    if (PACKAGED / model / "model_index.json").is_file():
-        return PACKAGED / model
-    if Path(model).is_dir():
-        return Path(model)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        error = unknown_name("model", model, packaged_names())
-        raise ValueError(f"{error} A folder that save_pretrained wrote, or a hub id, works too.")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:
-        raise ValueError(
-            f"model={model!r} is not a folder, and as a hub id it could not be fetched ({type(error).__name__}); "
-            f"check the spelling and the connection, or use a packaged generator: {', '.join(packaged_names())}"
-        ) from error
-
-
 def read_generator(folder: Path) -> SceneGenerator:
     """The generator in `folder`, on the CPU in single precision. Raises ValueError for one that is not intact."""
-    for part in (_CONFIG, _WEIGHTS):
+    for part in (CONFIG, _WEIGHTS):
         if not (folder / part).is_file():
             raise ValueError(f"model={str(folder)!r} has no {part}; expected a folder that save_pretrained wrote")
     if (folder / _CHECKSUMS).is_file():
@@ -87,7 +59,7 @@ def read_generator(folder: Path) -> SceneGenerator:
                     "fetch it again"
                 )
     try:
-        transformer = SceneTransformer.from_config(json.loads((folder / _CONFIG).read_text()))
+        transformer = SceneTransformer.from_config(json.loads((folder / CONFIG).read_text()))
         with safe_open(folder / _WEIGHTS, "pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, TypeError) as error:
@@ -97,7 +69,7 @@ def read_generator(folder: Path) -> SceneGenerator:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise ValueError(
-                f"model={str(folder)!r}: {_WEIGHTS} does not fit {_CONFIG}: {name} is {found.get(name, 'missing')}, "
+                f"model={str(folder)!r}: {_WEIGHTS} does not fit {CONFIG}: {name} is {found.get(name, 'missing')}, "
                 f"expected {expected.get(name, 'none')}; the two files must come from one model"
             )
         if not tensors[name].isfinite().all():

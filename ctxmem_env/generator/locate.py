@@ -1,0 +1,47 @@
+"""Where a generator lies: packaged, in a folder, or on the hub. Loads no network and no library for one."""
+
+import json
+import re
+from pathlib import Path
+
+from ctxmem_env.errors import unknown_name
+
+PACKAGED = Path(__file__).parent.parent / "weights"
+CONFIG = Path("transformer") / "config.json"
+
+
+def packaged_names() -> list[str]:
+    """Names of the generators that come with the package."""
+    return sorted(path.parent.name for path in PACKAGED.glob("*/model_index.json"))
+
+
+def find_generator(model: str) -> Path:
+    """The folder of the generator called `model`: a packaged name, a folder, or a hub id such as "owner/name"."""
+    if (PACKAGED / model / "model_index.json").is_file():
+        return PACKAGED / model
+    if Path(model).is_dir():
+        return Path(model)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        error = unknown_name("model", model, packaged_names())
+        raise ValueError(f"{error} A folder that save_pretrained wrote, or a hub id, works too.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:
+        raise ValueError(
+            f"model={model!r} is not a folder, and as a hub id it could not be fetched ({type(error).__name__}); "
+            f"check the spelling and the connection, or use a packaged generator: {', '.join(packaged_names())}"
+        ) from error
+
+
+def frame_size(model: str) -> tuple[int, int]:
+    """Height and width in pixels of the frames of the generator called `model`."""
+    path = find_generator(model) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        return int(config["height"]), int(config["width"])
+    except FileNotFoundError:
+        raise ValueError(f"model={model!r} has no {CONFIG}; expected a folder that save_pretrained wrote.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"model={model!r}: {path} has no height and width ({error!r}); fetch it again.") from error
