@@ -200,6 +200,16 @@ def test_antialiasing_brings_a_frame_closer_to_one_of_many_rays():
         assert torch.equal(smooth_depth, plain_depth)
 
 
+def test_textures_are_read_at_the_footprint_of_a_pixel():
+    """Too fine a level aliases and too coarse a level blurs: both are far from the mean over many rays."""
+    for style, seed in (("kitchen", 1), ("bathhouse", 2), ("market", 4)):
+        scene = build_scene(seed, style)
+        poses = walk(scene, 64, seed)[None, ::16]
+        many, _ = render(stack_scenes([scene]), poses, 90.0, 384, 384)
+        few, _ = render(stack_scenes([scene]), poses, 90.0, 48, 48)
+        assert psnr(few, many.float().view(1, -1, 48, 8, 48, 8, 3).mean((3, 5))) > 32.5
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_frames_are_neither_dark_nor_burnt_nor_empty(style):
     scene = build_scene(21, style)

@@ -19,6 +19,7 @@ SKY_RADIUS = 100.0  # the sky is a sphere about the origin, so that it has an ex
 _CHUNK_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 512 * 64 * 64}
 _ROTATED_GRID = torch.tensor([[-0.125, -0.375], [0.375, -0.125], [-0.375, 0.125], [0.125, 0.375]])
 _CONTACT, _CONTACT_REACH = 0.28, 0.22  # darkening at the foot of a wall or in a corner, and its reach in metres
+_LOD_BIAS, _GRAZING = -0.5, 0.75
 
 
 @torch.no_grad()
@@ -179,7 +180,7 @@ def _render_chunk(
     xy = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1).reshape(-1, 2)
     d = (rays @ torch.cat([xy, torch.ones_like(xy[:, :1])], dim=1).T).transpose(0, 1).reshape(3, -1)
     frame = torch.arange(frames, device=device).repeat_interleave(height * width)
-    footprint = torch.log2(pixel * scale)
+    footprint = torch.log2(pixel * scale) + _LOD_BIAS
     shade = partial(_shade, scene, table, owner, footprint)
     rgb, depth = shade(frame, origin.T.repeat_interleave(height * width, dim=1), d, w.flatten(), row.flatten())
     if antialias:
@@ -236,9 +237,10 @@ def _shade(
         texture[curved] = -1 - texture[curved]
         slope[curved] = (normal * d.index_select(1, curved)).sum(0)
         light[curved] *= _sun_light(normal.T, scene.sun[owner[frame[curved]]])
-    # The footprint grows with 1 / cos of the angle of incidence.
-    stretch = d.square().sum(0).sqrt_().div_(slope.abs_().clamp_(min=1e-3)).clamp_(max=30.0)
-    lod = stretch.mul_(z).log2_().add_(footprint.index_select(0, frame)).add_(face[12])
+    # A pixel's footprint is long by 1 / cos of the angle of incidence, on one of its two sides. A level between
+    # the two sides comes closest to the mean over many rays: bias and exponent were fitted to that.
+    stretch = d.square().sum(0).div_(slope.square_().clamp_(min=1e-6)).clamp_(max=900.0)
+    lod = stretch.log2_().mul_(_GRAZING / 2).add_(z.log2()).add_(footprint.index_select(0, frame)).add_(face[12])
     a, b = sample(texture, s, t, lod)
     gap = torch.cat([p - face[26:29], face[29:32] - p]).mul_(1 / _CONTACT_REACH).square_().add_(1)
     light *= 1 - _CONTACT * gap.reciprocal_().sum(0)
