@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
-import ctxmem_env
+import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.actions import ContinuousActions, DiscreteActions
 from ctxmem_env.env import OBSERVATIONS
 
@@ -55,13 +55,12 @@ def observations_table() -> str:
 def updated(text: str) -> str:
     """`text` with the tables that belong between its markers."""
     for name, table in (("actions", actions_table()), ("observations", observations_table())):
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda match, table=table: match[1] + table + match[2], text, flags=re.DOTALL)
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text, flags=re.S)
         if count != 1:
             raise ValueError(f"README.md has {count} places for {name}; expected one.")
     return text
 
 
 if __name__ == "__main__":
-    assert ctxmem_env.__version__  # importing it registers the environments
     README.write_text(updated(README.read_text()))

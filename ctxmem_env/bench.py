@@ -1,7 +1,5 @@
 """`ctxmem bench step`: how long a step of one environment takes, and which part of it, as memory grows."""
 
-import os
-import platform
 import statistics
 import time
 from collections import defaultdict
@@ -15,6 +13,7 @@ from tqdm import tqdm
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.errors import check_integer
+from ctxmem_env.evaluation.run import describe_machine
 from ctxmem_env.generator import Context, Generated, Generator, load_generator
 from ctxmem_env.retrieval import Query, get_retrieval
 from ctxmem_env.scenes import build_scene, random_walk
@@ -157,27 +156,15 @@ def bench_step(
         "model": model,
         "num_context": num_context,
         "denoising_steps": generator.default_num_steps,
-        "machine": describe_machine(),
+        "machine": describe_machine() | {"bfloat16": _bfloat16_units()},
         "histories": figures,
         "ratio": round(ratio, 3),
     }
 
 
-def describe_machine() -> dict:
-    """What a speed depends on besides the program."""
-    processor, flags = platform.processor() or platform.machine(), set()
+def _bfloat16_units() -> list[str]:
+    """Instructions of this processor for bfloat16, as Linux names them."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
-        lines = {name.strip(): value.strip() for name, value in lines.items()}
-        processor, flags = lines.get("model name", processor), set(lines.get("flags", "").split())
-    return {
-        "cpu": processor,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": sorted(flags & {"avx512_bf16", "amx_bf16"}),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
+    return sorted({"avx512_bf16", "amx_bf16"} & set(flags))

@@ -4,7 +4,8 @@ The published format (Unreal Engine: left-handed, centimetres, degrees; yaw may 
 
     {"CineCameraActor": {"0": {"position": [x, y, z], "rotation": [roll, pitch, yaw], "scale": [1, 1, 1]}, ...}}
 
-Our own format (axes of `ctxmem_env.camera`, metres and radians), "fov" being optional, in degrees:
+Our own format (axes of `ctxmem_env.camera`, metres and radians); "fov", which may be left out, is the horizontal field
+of view of the frames in degrees:
 
     {"fov": 90, "poses": [[x, y, z, yaw, pitch, roll], ...]}
 """
@@ -32,8 +33,8 @@ class Trajectory:
     """The path of a camera.
 
     poses float64 (n, 6), n >= 2, as in `ctxmem_env.camera`; fov, the horizontal field of view in degrees of the
-    camera's whole picture, None if the file does not say; aspect, width / height of that picture, None if it has
-    the shape of a frame.
+    camera's pictures, None if the file does not say; aspect, width / height of those pictures, None if they have the
+    shape of a frame.
     """
 
     poses: Tensor

@@ -6,9 +6,11 @@ python examples/own_photograph.py photo.jpg --fov 65 --out photo.mp4
 import argparse
 
 import gymnasium as gym
+from PIL import Image, ImageOps
 
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.actions import DiscreteActions
+from ctxmem_env.camera import cropped_fov
 from ctxmem_env.recording import write_video
 
 PATH = ["turn_left"] * 2 + ["turn_right"] * 4 + ["turn_left"] * 2 + ["forward"] * 4 + ["back"] * 4
@@ -23,7 +25,9 @@ def main() -> None:
     args = parser.parse_args()
 
     env = gym.make("CtxMemScene-v0", model=args.model, render_mode="rgb_array")
-    env.reset(seed=0, options={"image": args.photograph, "fov": args.fov})
+    picture = ImageOps.exif_transpose(Image.open(args.photograph))
+    fov = cropped_fov(args.fov, picture.width, min(picture.size))  # of the square frame
+    env.reset(seed=0, options={"image": picture, "fov": fov})
     panels = [env.render()]
     for name in PATH:
         env.step(DiscreteActions.names.index(name))

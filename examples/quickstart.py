@@ -24,7 +24,7 @@ def main() -> None:
     env.action_space.seed(0)
     frames = [observation]
     for _ in range(args.steps):
-        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        observation, _, terminated, truncated, info = env.step(env.action_space.sample())
         frames.append(observation)
         if terminated or truncated:
             observation, info = env.reset()

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +37,7 @@ class Rollout(Command):
 
     seed: int = 0
     """Of the scene and of all randomness."""
-    steps: int | None = None
+    steps: Annotated[int | None, arg(metavar="INT")] = None
     """Number of steps. By default one walk of 58 steps, all of the actions or the trajectory, or 100 random ones."""
     scene: Annotated[int | str | None, arg(metavar="SEED|STYLE")] = None
     """Seed or style of the scene whose true frames open the world. By default one drawn with --seed."""
@@ -98,6 +98,39 @@ class Train(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Compare a generator with the true scenes, beside painters that copy remembered frames."""
+
+    model: str = "nano"
+    """Packaged generator, folder or hub id."""
+    scenes: int = 32
+    """Number of test scenes."""
+    steps: int = 50
+    """Steps of each walk."""
+    num_steps: Annotated[int | None, arg(metavar="INT")] = None
+    """Denoising steps. By default those of the model."""
+    num_context: int = 8
+    """Number of context frames."""
+    tours: tuple[int, ...] = (12, 0)
+    """Numbers of true frames in memory before a walk; one evaluation for each."""
+    out: Path = Path("results.json")
+    """File that the results are written to."""
+    sheet: Annotated[Path | None, arg(metavar="FILE")] = None
+    """PNG file of walks, generated above true."""
+    device: str = "auto"
+    """Torch device; auto is CUDA where there is one."""
+    quiet: bool = False
+    """No progress bar."""
+
+    def run(self) -> dict:
+        from ctxmem_env.evaluation.run import evaluate
+
+        options = asdict(self)
+        del options["debug"]
+        return evaluate(**options)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench(Command):
     """Measure steps per second of one environment, and where the time goes, after short and long histories."""
 
@@ -135,6 +168,7 @@ class Bench(Command):
 Subcommand = (
     Annotated[Rollout, subcommand("rollout")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Bench, subcommand("bench")]
 )
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ctxmem_env.actions import ContinuousActions, DiscreteActions
+from ctxmem_env.camera import cropped_fov
 from ctxmem_env.cli import Rollout
 from ctxmem_env.errors import unknown_name
+from ctxmem_env.start import check_fov, open_image
 from ctxmem_env.trajectory import Trajectory, read_trajectory
 
 # Two looks around and back to the first view: what is seen again was painted in between. It stays within a metre of
@@ -36,14 +38,21 @@ class Drive:
 
         A trajectory keeps its coordinates in a world that a picture opens; in a scene it begins at the scene's start.
         """
-        options = {"fov": command.fov}
-        if self.trajectory is not None:
-            of_picture = command.image is not None
-            if command.fov is None:
-                options["fov"] = self.trajectory.fov if of_picture else self.trajectory.frame_fov(aspect)
-            if of_picture:
-                options["pose"] = self.trajectory.poses[0].tolist()
+        options = {}
+        if command.fov is not None:
+            options["fov"] = command.fov if command.image is None else _of_frame(command.fov, command.image, aspect)
+        elif self.trajectory is not None:
+            options["fov"] = self.trajectory.frame_fov(aspect)
+        if self.trajectory is not None and command.image is not None:
+            options["pose"] = self.trajectory.poses[0].tolist()
         return options
+
+
+def _of_frame(fov: float, image: Path, aspect: float) -> float:
+    """The field of view in degrees that is left when a picture that spans `fov` is cropped to the shape of a frame."""
+    check_fov("fov", fov)
+    picture = open_image(image)
+    return cropped_fov(fov, picture.width, min(picture.width, picture.height * aspect))
 
 
 def choose_drive(command: Rollout) -> Drive:

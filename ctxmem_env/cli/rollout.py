@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import gymnasium as gym
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -14,13 +15,13 @@ import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.cli import Rollout
 from ctxmem_env.cli.drive import choose_drive
 from ctxmem_env.errors import check_integer
+from ctxmem_env.evaluation.metrics import psnr
 from ctxmem_env.recording import write_video
 
 IDS = {"generated": "CtxMemScene-v0", "true": "CtxMemTrueScene-v0"}
 _SAME_PLACE = 0.05  # metres
 _SAME_ANGLE = np.radians(2.0)
 _AWAY = 8  # steps between two visits
-_MOST_PSNR = 100.0  # dB, where two frames are equal
 _PLAIN_SIZE = 384  # pixels
 
 
@@ -66,11 +67,11 @@ def rollout(command: Rollout) -> dict:
         video = write_video(command.out, _film(env, command, drive.actions, options, episode), command.fps)
     finally:
         env.close()
-    psnr, revisits = revisit_psnr(np.stack(episode.frames), np.stack(episode.poses))
+    similarity, revisits = revisit_psnr(np.stack(episode.frames), np.stack(episode.poses))
     return {
         "frames": len(episode.frames),
         "steps_per_second": round(len(drive.actions) / episode.seconds, 2),
-        "revisit_psnr": None if psnr is None else round(psnr, 2),
+        "revisit_psnr": None if similarity is None else round(similarity, 2),
         "revisits": revisits,
         "video": str(video),
         "seed": command.seed,
@@ -111,7 +112,7 @@ def revisit_psnr(frames: np.ndarray, poses: np.ndarray) -> tuple[float | None, i
     """How much frames look like what was seen before from the same pose: mean PSNR in dB, and their number.
 
     Each frame is compared with the earliest one whose pose is within 5 cm and 2 degrees, if that is at least 8 steps
-    older. Equal frames count as 100 dB. None where the path never returns.
+    older. None where the path never returns.
 
     Args:
         frames: uint8 (T, H, W, 3).
@@ -123,6 +124,5 @@ def revisit_psnr(frames: np.ndarray, poses: np.ndarray) -> tuple[float | None, i
         turned = np.abs((offset[:, 3:] + np.pi) % (2 * np.pi) - np.pi)
         same = (np.linalg.norm(offset[:, :3], axis=1) <= _SAME_PLACE) & (turned <= _SAME_ANGLE).all(1)
         if same.any():
-            error = np.square(frames[t].astype(np.float64) - frames[int(same.argmax())]).mean()
-            values.append(min(_MOST_PSNR, 10 * np.log10(255.0**2 / max(error, 1e-12))))
+            values.append(psnr(torch.from_numpy(frames[t]), torch.from_numpy(frames[int(same.argmax())])).item())
     return (float(np.mean(values)) if values else None), len(values)

@@ -1,0 +1,128 @@
+"""What the documentation shows runs, and what it lists is there."""
+
+import importlib.util
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ctxmem_env import retrieval
+from ctxmem_env.cli import main
+from ctxmem_env.generator import locate
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    command.strip()
+    for language, block in BLOCKS
+    if language == "bash"
+    for line in block.splitlines()
+    for command in line.split("&&")
+]
+LONG = ("ctxmem train", "ctxmem bench")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with the files that the README speaks of, to work in."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    picture = np.random.default_rng(0).integers(256, size=(360, 640, 4), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "frame_0000.png")
+    Image.fromarray(picture[..., :3]).save(tmp_path / "photo.jpg")
+    frame = '"{}": {{"position": [{}, 0, 0], "rotation": [0, 0, 0]}}'
+    frames = ", ".join(frame.format(i, 6 * i) for i in range(40))
+    (tmp_path / "camera.json").write_text(f'{{"CineCameraActor": {{{frames}}}}}')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def nano(untrained_model, tmp_path, monkeypatch):
+    """An untrained model answers to "nano" where the trained one is not packaged yet."""
+    if "nano" not in locate.packaged_names():
+        (tmp_path / "nano").symlink_to(untrained_model)
+        monkeypatch.setattr(locate, "PACKAGED", tmp_path)
+
+
+def test_the_first_screen_has_the_two_commands():
+    screen = "\n".join(README.splitlines()[:40])
+    assert "pip install -e . && ctxmem rollout --out walk.mp4" in screen
+    assert 'pip install -e ".[dev]" && pytest' in screen
+
+
+@pytest.mark.usefixtures("place", "nano")
+def test_python_blocks_run(monkeypatch):
+    """One after the other in one session, as a reader would paste them."""
+    monkeypatch.setattr(retrieval, "RETRIEVAL", retrieval.RETRIEVAL.copy())
+    session = {"__name__": "readme"}
+    blocks = [block for language, block in BLOCKS if language == "python"]
+    assert len(blocks) >= 4
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), session)
+
+
+@pytest.mark.usefixtures("place", "nano")
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.slow if command.startswith(LONG) else ())
+        for command in COMMANDS
+        if command.startswith("ctxmem")
+    ],
+)
+def test_commands_run(command):
+    assert main(shlex.split(command)[1:]) == 0
+
+
+def test_no_command_is_of_a_kind_that_no_test_runs():
+    others = [command for command in COMMANDS if not command.startswith(("ctxmem ", "pip install "))]
+    assert others == ["pytest"]
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("quickstart.py", "--steps", "5"),
+        ("look_away_and_back.py", "--turns", "2"),
+        ("own_photograph.py", "photo.jpg"),
+        pytest.param(("stable_baselines3_ppo.py", "--steps", "64"), marks=pytest.mark.slow),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_examples_run(arguments, untrained_model, monkeypatch, capsys):
+    script = str(ROOT / "examples" / arguments[0])
+    monkeypatch.setattr(sys, "argv", [script, *arguments[1:], "--model", str(untrained_model)])
+    runpy.run_path(script, run_name="__main__")
+    assert capsys.readouterr().out
+
+
+def test_every_example_is_run():
+    source = Path(__file__).read_text()
+    assert all(f'("{path.name}"' in source for path in (ROOT / "examples").glob("*.py"))
+
+
+def test_tables_are_those_of_the_code():
+    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / ".ci" / "readme_tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert tables.updated(README) == README, "run python .ci/readme_tables.py"
+
+
+def test_the_file_tree_lists_what_is_there():
+    tree = next(block for language, block in BLOCKS if language == "" and block.startswith("ctxmem_env/"))
+    listed = set(re.findall(r"^  (\S+?)/? ", tree, flags=re.MULTILINE))
+    there = {path.name for path in (ROOT / "ctxmem_env").iterdir() if path.name != "__pycache__"}
+    assert listed == there
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README) + re.findall(r"`((?:examples|configs)/\S+?)`", README):
+        assert (ROOT / target).exists(), target
