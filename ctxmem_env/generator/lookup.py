@@ -40,9 +40,10 @@ def splat(
     batch, slots, _, height, width = frames.shape
     targets = poses.shape[1]
     rays = pixel_rays(height, width, fov).flatten(1, 2)  # (B, HW, 3)
-    points = _transform(rays[:, None] * depth.flatten(2)[..., None], camera_to_world(context_poses.float()))
-    world_to_target = invert_rigid(camera_to_world(poses.float()))
-    points = _transform(points.flatten(1, 2)[:, None], world_to_target)  # (B, S, kHW, 3)
+    with torch.autocast(poses.device.type, enabled=False):  # bfloat16 would place points centimetres off
+        points = _transform(rays[:, None] * depth.flatten(2)[..., None], camera_to_world(context_poses.float()))
+        world_to_target = invert_rigid(camera_to_world(poses.float()))
+        points = _transform(points.flatten(1, 2)[:, None], world_to_target)  # (B, S, kHW, 3)
     image, z = _project(points, fov, height, width)
     column = ((image[..., 0] + 1) * (width / 2)).floor()
     row = ((image[..., 1] + 1) * (height / 2)).floor()
@@ -84,9 +85,10 @@ def fetch(
     batch, slots, _, height, width = frames.shape
     targets = poses.shape[1]
     rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
-    points = _transform(rays * log_depth.flatten(2).exp()[..., None], camera_to_world(poses.float()))
-    world_to_context = invert_rigid(camera_to_world(context_poses.float()))
-    points = _transform(points[:, :, None], world_to_context[:, None])  # (B, S, k, HW, 3)
+    with torch.autocast(poses.device.type, enabled=False):
+        points = _transform(rays * log_depth.flatten(2).exp()[..., None], camera_to_world(poses.float()))
+        world_to_context = invert_rigid(camera_to_world(context_poses.float()))
+        points = _transform(points[:, :, None], world_to_context[:, None])  # (B, S, k, HW, 3)
     image, z = _project(points, fov, height, width)
     visible = (z > MIN_DEPTH) & (image.abs() < 1).all(-1) & mask[:, None, :, None]
     log_z = z.clamp(min=MIN_DEPTH).log()
