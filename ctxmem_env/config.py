@@ -18,10 +18,10 @@ class DataConfig:
     num_context: int = 8
     walk_length: int = 64
     tour: int = 12  # at most this many true frames are in memory before the walk begins
-    newest_only: float = 0.15  # share of scenes whose context is the newest frame alone (the paper: 0.1)
+    newest_only: float = 0.3  # share of scenes whose context is the newest frame alone (the paper: 0.1)
     outside: float = 0.2  # share of scenes whose newest frame comes from outside, so that its depth is not known
-    nothing: float = 0.03  # share of scenes without any context
-    thinned: float = 0.25  # share of scenes that lose each older context frame with probability 1/2
+    nothing: float = 0.05  # share of scenes without any context
+    thinned: float = 0.3  # share of scenes that lose each older context frame with probability 1/2
     corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do
     min_fov: float = 35.0
     max_fov: float = 100.0
@@ -45,6 +45,10 @@ class TrainConfig:
     own_weight: float = 0.3  # of the network's own pixels, so that it learns to paint where it could fetch
     self_context: float = 0.3  # share of steps whose context the model has first repainted from its other frames
     self_context_from: int = 1_000  # the step from which it does
+    adversarial_weight: float = (
+        0.5  # of the critic's pull on painted pixels, relative to the colour loss; 0 = no critic
+    )
+    adversarial_from: int = 2_500  # the step from which it pulls
     precision: str = "bfloat16"
     compile: bool = False
     threads: int = 1

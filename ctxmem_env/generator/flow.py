@@ -16,9 +16,12 @@ def times(num_steps: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 def draw_times(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Training times: 0.4 of them exactly 1, where every rollout begins, the others uniform in (0, 1)."""
-    t = torch.rand(shape, generator=generator).clamp(0.02, 0.98)
-    return torch.where(torch.rand(shape, generator=generator) < 0.4, torch.ones(()), t)
+    """Training times: 0.6 of them exactly 1, where every frame begins, the others uniform in [0.2, 1).
+
+    Few steps are taken, and none of them from less noise than that.
+    """
+    t = 0.2 + 0.8 * torch.rand(shape, generator=generator)
+    return torch.where(torch.rand(shape, generator=generator) < 0.6, torch.ones(()), t)
 
 
 def add_noise(clean: Tensor, time: Tensor, noise: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ctxmem_env.config import TrainConfig
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.checkpoint import (
     flatten_optimizer,
     load_checkpoint,
@@ -52,7 +53,13 @@ def optimizers(model: SceneTransformer, config: TrainConfig) -> list[torch.optim
     ]
 
 
-def losses(model: SceneTransformer, batch: dict[str, Tensor], config: TrainConfig, generator: torch.Generator):
+def losses(
+    model: SceneTransformer,
+    batch: dict[str, Tensor],
+    config: TrainConfig,
+    generator: torch.Generator,
+    adversary: Adversary | None = None,
+) -> tuple[Tensor, dict[str, float]]:
     """The training loss of one batch and its parts: colour, the network's own colour, log depth."""
     clean = to_float(batch["frames"])
     t = draw_times(clean.shape[:2], generator).to(clean.device)
@@ -78,6 +85,12 @@ def losses(model: SceneTransformer, batch: dict[str, Tensor], config: TrainConfi
     depth = (view.log_depth - batch["depth"].clamp(min=0.05).log()).abs().mean()
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
+    if adversary is not None:
+        frames, truth, painted = view.frames.flatten(0, 1), clean.flatten(0, 1), view.own_weight.flatten(0, 1)
+        (reconstruction,) = torch.autograd.grad(parts["colour"], view.frames, retain_graph=True)
+        pull = adversary.pull(frames, truth, painted, reconstruction.flatten(0, 1))
+        total = total + config.adversarial_weight * (frames * pull).sum()
+        adversary.step(frames, truth, painted)
     return total, {name: value.item() for name, value in parts.items()}
 
 
@@ -117,7 +130,8 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     height, width = model.config.height, model.config.width
     ema = SceneTransformer(**config.model).to(device).requires_grad_(False)
     ema.load_state_dict(model.state_dict())
-    optims = optimizers(model, config)
+    adversary = Adversary(device)
+    optims = [*optimizers(model, config), adversary.optimizer]
     latest, step, spent = out / "latest.safetensors", 0, 0.0
     if latest.exists():
         tensors, facts = load_checkpoint(latest)
@@ -128,6 +142,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
             )
         model.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
         ema.load_state_dict({n[4:]: v for n, v in tensors.items() if n.startswith("ema.")})
+        adversary.critic.load_state_dict({n[7:]: v for n, v in tensors.items() if n.startswith("critic.")})
         for i, optimizer in enumerate(optims):
             restore_optimizer(optimizer, tensors, f"optimizer{i}")
         step, spent = facts["step"], facts["seconds"]
@@ -143,13 +158,14 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     for batch in batches(dataset, step, config.num_steps, config.data.workers):
         batch = {name: value.to(device) for name, value in batch.items()}
         generator = torch.Generator().manual_seed(config.seed * 2**32 + step)
-        for optimizer, base in zip(optims, (config.learning_rate, config.adam_learning_rate), strict=True):
+        for optimizer, base in zip(optims[:2], (config.learning_rate, config.adam_learning_rate), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate(step, config)
         with autocast:
             if step >= config.self_context_from and torch.rand((), generator=generator) < config.self_context:
                 repaint_context(forward, batch, generator)
-            loss, parts = losses(forward, batch, config, generator)
+            critic = adversary if config.adversarial_weight and step >= config.adversarial_from else None
+            loss, parts = losses(forward, batch, config, generator, critic)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
         if not norm < float("inf"):
@@ -157,7 +173,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
                 f"the gradient at step {step} is not finite; the last checkpoint, {latest}, is intact: "
                 "resume it with a smaller learning_rate"
             )
-        for optimizer in optims:
+        for optimizer in optims[:2]:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         decay = min(config.ema_decay, (step + 1) / (step + 10))
@@ -179,6 +195,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
         if step % config.checkpoint_every == 0 or last:
             tensors = {f"model.{n}": v for n, v in model.state_dict().items()}
             tensors |= {f"ema.{n}": v for n, v in ema.state_dict().items()}
+            tensors |= {f"critic.{n}": v for n, v in adversary.critic.state_dict().items()}
             for i, optimizer in enumerate(optims):
                 tensors |= flatten_optimizer(optimizer, f"optimizer{i}")
             facts = {"step": step, "seconds": seconds, "model": dict(config.model)}
