@@ -1,6 +1,5 @@
 """`ctxmem bench step`: how long a step of one environment takes, and which part of it, as memory grows."""
 
-import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from ctxmem_env.generator import Context, Generated, Generator, load_generator
 from ctxmem_env.retrieval import Query, get_retrieval
 from ctxmem_env.scenes import build_scene, random_walk
 
-PARTS = ("retrieval", "encoding", "denoising")
+PARTS = ("step", "retrieval", "encoding", "denoising", "rest")
 _WARM_UP = 15  # steps, after which most frames that a walk uses again are encoded
 _SEED = 0
 
@@ -100,19 +99,14 @@ class Walk:
         frames = torch.randint(256, (*size, 3), generator=noise, dtype=torch.uint8)
         world.reset(0, frames, torch.full(size, 3.0), self._past, DEFAULT_FOV, _SEED)
 
-    def measure(self) -> dict[str, float]:
-        """Milliseconds of one step and of its parts, a mean over the steps behind the warm-up."""
-        for action in self._actions[:_WARM_UP]:
-            self.env.step(action)
+    def step(self, number: int) -> np.ndarray:
+        """Milliseconds of that step of the walk and of its parts, in the order of `PARTS`."""
         self.watch.seconds.clear()
-        timed = self._actions[_WARM_UP:]
         began = time.perf_counter()
-        for action in timed:
-            self.env.step(action)
+        self.env.step(self._actions[number])
         total = time.perf_counter() - began
-        parts = {part: self.watch.seconds[part] for part in PARTS}
-        parts = {"step": total, **parts, "rest": total - sum(parts.values())}
-        return {part: 1000 * seconds / len(timed) for part, seconds in parts.items()}
+        inside = [self.watch.seconds[part] for part in PARTS[1:-1]]
+        return 1000 * np.array([total, *inside, total - sum(inside)])
 
 
 def bench_step(
@@ -123,7 +117,7 @@ def bench_step(
     steps: int = 20,
     threads: int = 1,
 ) -> dict:
-    """Times steps after each of `histories` in turn, `repeats` times; all figures are medians over the repeats.
+    """Times `steps` steps after each of `histories` in turn, `repeats` times; figures are medians over the repeats.
 
     Returns:
         model, num_context, denoising_steps, machine; histories, a list with history, steps_per_second and the
@@ -141,24 +135,25 @@ def bench_step(
     rng = np.random.default_rng(_SEED)
     poses = random_walk(build_scene(_SEED), max(histories) + steps, rng).double()
     walks = [Walk(generator, num_context, history, poses, steps) for history in histories]
-    rounds: list[list[dict[str, float]]] = []
+    rounds = []
     for _ in tqdm(range(repeats), desc="bench step", unit="round", dynamic_ncols=True):
         for walk in walks:
             walk.remember()
-        rounds.append([walk.measure() for walk in walks])
+        # Step by step in turn, so that what else the machine does falls on all alike.
+        milliseconds = [[walk.step(number) for walk in walks] for number in range(steps)]
+        rounds.append(np.mean(milliseconds[_WARM_UP:], axis=0))
     figures = []
-    for i, history in enumerate(histories):
-        median = {part: statistics.median(measured[i][part] for measured in rounds) for part in rounds[0][i]}
-        milliseconds = {f"{part}_ms": round(value, 3) for part, value in median.items()}
-        figures.append({"history": history, "steps_per_second": round(1000 / median["step"], 2), **milliseconds})
-    ratio = statistics.median(measured[-1]["step"] / measured[0]["step"] for measured in rounds)
+    for history, medians in zip(histories, np.median(rounds, axis=0), strict=True):
+        parts = {f"{part}_ms": round(float(value), 3) for part, value in zip(PARTS, medians, strict=True)}
+        figures.append({"history": history, "steps_per_second": round(1000 / parts["step_ms"], 2), **parts})
+    ratio = np.median([measured[-1, 0] / measured[0, 0] for measured in rounds])
     return {
         "model": model,
         "num_context": num_context,
         "denoising_steps": generator.default_num_steps,
         "machine": describe_machine() | {"bfloat16": _bfloat16_units()},
         "histories": figures,
-        "ratio": round(ratio, 3),
+        "ratio": round(float(ratio), 3),
     }
 
 

@@ -93,7 +93,7 @@ def test_no_command_is_of_a_kind_that_no_test_runs():
         ("quickstart.py", "--steps", "5"),
         ("look_away_and_back.py", "--turns", "2"),
         ("own_photograph.py", "photo.jpg"),
-        pytest.param(("stable_baselines3_ppo.py", "--steps", "64"), marks=pytest.mark.slow),
+        ("stable_baselines3_ppo.py", "--steps", "64"),
     ],
     ids=lambda arguments: arguments[0],
 )
