@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ctxmem_env.config import TrainConfig
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
 from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.store import save_generator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.checkpoint import (
@@ -122,7 +123,11 @@ def repaint_context(model: SceneTransformer, batch: dict[str, Tensor], generator
 
 
 def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = False) -> dict:
-    """Run `config` from the last checkpoint in the folder `out`, or from the beginning; returns the last figures."""
+    """Run `config` from the last checkpoint in the folder `out`, or from the beginning; returns the last figures.
+
+    `out` gets latest.safetensors (the checkpoint), log.jsonl, sheet_<step>.png and generator/, the averaged weights of
+    the last validation as a folder that `gym.make(..., model=folder)` takes.
+    """
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # of the initial weights; everything later draws from its own generator
@@ -157,15 +162,15 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     began, figures = time.monotonic() - spent, {}
     for batch in batches(dataset, step, config.num_steps, config.data.workers):
         batch = {name: value.to(device) for name, value in batch.items()}
-        generator = torch.Generator().manual_seed(config.seed * 2**32 + step)
+        rng = torch.Generator().manual_seed(config.seed * 2**32 + step)
         for optimizer, base in zip(optims[:2], (config.learning_rate, config.adam_learning_rate), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate(step, config)
         with autocast:
-            if step >= config.self_context_from and torch.rand((), generator=generator) < config.self_context:
-                repaint_context(forward, batch, generator)
+            if step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
+                repaint_context(forward, batch, rng)
             critic = adversary if config.adversarial_weight and step >= config.adversarial_from else None
-            loss, parts = losses(forward, batch, config, generator, critic)
+            loss, parts = losses(forward, batch, config, rng, critic)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
         if not norm < float("inf"):
@@ -188,7 +193,9 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
             record = {"step": step, "seconds": round(seconds, 1), "norm": round(norm, 3), **parts}
             log.write(json.dumps(record) + "\n")
         if step % config.validate_every == 0 or last:
-            figures = validate(SceneGenerator(ema), validation, out / f"sheet_{step:06d}.png")
+            generator = SceneGenerator(ema)
+            save_generator(generator, out / "generator")
+            figures = validate(generator, validation, out / f"sheet_{step:06d}.png")
             log.write(json.dumps({"step": step, "seconds": round(seconds, 1), "validation": figures}) + "\n")
             log.flush()
             bar.write(f"step {step}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
