@@ -56,13 +56,15 @@ def turn_by_camera(x: Tensor, cameras: Tensor) -> Tensor:
 class Remembered:
     """What the views of B scenes read in one layer, all seen from each scene's reference camera.
 
-    keys, values (B, heads, n, c); mask (B, 1, 1, n); cameras (B S, 4, 4): P_reference P^-1 of the S views.
+    keys, values (B, heads, n, c); mask (B, 1, 1, n); cameras (B S, 4, 4): P_reference P^-1 of the S views;
+    nowhere (2, heads, 1, c): a key and value that every view has beside its own, in its own frame.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor
     cameras: Tensor
+    nowhere: Tensor
 
 
 class HeadNorm(nn.Module):
@@ -92,10 +94,11 @@ class FrameAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(self.query_norm(q), rotary), rotate(self.key_norm(k), rotary)
         q = q * q.shape[-1] ** -0.5
-        scores = q @ k.transpose(-1, -2)
         if remembered is None:
-            return self.out((scores.softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
+            return self.out(((q @ k.transpose(-1, -2)).softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
         scenes, tokens = len(remembered.keys), x.shape[1]
+        nowhere = remembered.nowhere[:, None].expand(-1, len(x), -1, -1, -1)
+        k, v = (torch.cat([n.to(own), own], dim=2) for n, own in zip(nowhere, (k, v), strict=True))
 
         def together(x: Tensor) -> Tensor:  # (B S, heads, tokens, c) -> (B, heads, S tokens, c)
             return x.unflatten(0, (scenes, -1)).transpose(1, 2).flatten(2, 3)
@@ -107,9 +110,8 @@ class FrameAttention(nn.Module):
         inverse = torch.linalg.inv(remembered.cameras)
         reading = together(turn_by_camera(q, inverse.transpose(-1, -2))) @ remembered.keys.to(q).transpose(-1, -2)
         reading = apart(reading.masked_fill(~remembered.mask, -1e4))
-        own, reading = (
-            torch.cat([scores, reading], dim=-1).softmax(-1, dtype=v.dtype).split([tokens, reading.shape[-1]], dim=-1)
-        )
+        scores = torch.cat([q @ k.transpose(-1, -2), reading], dim=-1).softmax(-1, dtype=v.dtype)
+        own, reading = scores.split([k.shape[2], reading.shape[-1]], dim=-1)
         found = turn_by_camera(apart(together(reading) @ remembered.values.to(v)), inverse)
         return self.out((own @ v + found).transpose(1, 2).flatten(2))
 

@@ -61,7 +61,7 @@ class SceneGenerator(DiffusionPipeline):
         def denoise(noisy: Tensor, time: Tensor) -> tuple:
             return self.transformer(noisy, time, *memory, seen=seen)
 
-        view = sample(denoise, noise, num_steps or self.default_num_steps)
+        view = sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps)
         frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return Generated(frames.movedim(1, -1), view.log_depth[:, 0].exp(), view.own_weight[:, 0])
 

@@ -97,6 +97,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         super().__init__()
         if height % patch_size or width % patch_size:
             raise ValueError(f"height and width must be multiples of patch_size={patch_size}, got {height}x{width}")
+        if dim % (16 * num_heads):
+            raise ValueError(f"dim={dim} must give each of num_heads={num_heads} heads a multiple of 16 channels")
         area = patch_size**2
         self.target_channels = 8 if lookup else 3
         self.embed_target = nn.Linear(self.target_channels * area, dim)
@@ -104,16 +106,20 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         self.embed_camera = nn.Sequential(nn.Linear(5, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.embed_time = nn.Sequential(nn.Linear(64, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        # One learned key and value that is always there: what to attend to when nothing is remembered.
         self.nowhere = nn.Parameter(torch.randn(2, num_heads, 1, dim // num_heads) * 0.02)
         self.context_blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(num_context_layers))
         self.blocks = nn.ModuleList(Block(dim, num_heads, remembers=i % remember_every == 0) for i in range(num_layers))
         self.to_pixels = nn.Linear(dim, pixel_dim * area)
         self.pixel_in = nn.Conv2d(pixel_dim + self.target_channels, pixel_dim, 3, padding=1)
         self.pixel_mid = nn.Conv2d(pixel_dim, pixel_dim, 3, padding=1)
-        self.pixel_out = nn.Conv2d(pixel_dim, 10, 3, padding=1)
-        self.refine_in = nn.Conv2d(pixel_dim + 4, pixel_dim, 3, padding=1)
-        self.refine_out = nn.Conv2d(pixel_dim, 3, 3, padding=1)
-        for layer in (self.modulate[-1], self.refine_out):
+        self.pixel_out = nn.Conv2d(pixel_dim, 10 if lookup else 4, 3, padding=1)
+        silent = [self.modulate[-1]]
+        if lookup:
+            self.refine_in = nn.Conv2d(pixel_dim + 4, pixel_dim, 3, padding=1)
+            self.refine_out = nn.Conv2d(pixel_dim, 3, 3, padding=1)
+            silent.append(self.refine_out)
+        for layer in silent:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -167,14 +173,11 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             thrown = torch.cat(splat(frames, depth, context_poses, mask, poses, fov), dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, target_cameras = cameras[:, :slots], cameras[:, slots:].flatten(0, 1)
-        # One learned key and value that is always there: what to attend to when nothing is remembered.
-        mask = F.pad(mask.repeat_interleave(keys_values.shape[-2], dim=1), (1, 0), value=True)[:, None, None]
-        nowhere = self.nowhere[:, None].expand(-1, scenes, -1, -1, -1)
+        mask = mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []
         for layer in range(keys_values.shape[2]):
-            pair = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
-            keys, values = (torch.cat([n.to(p), p], dim=2) for n, p in zip(nowhere, pair, strict=True))
-            remembered.append(Remembered(keys, values, mask, target_cameras))
+            keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
+            remembered.append(Remembered(keys, values, mask, target_cameras, self.nowhere))
         return Seen(thrown, remembered)
 
     def forward(

@@ -1,0 +1,351 @@
+"""The network: what its views depend on and what they do not, and the generator around it."""
+
+import math
+
+import pytest
+import torch
+
+from ctxmem_env.camera import camera_to_world, invert_rigid
+from ctxmem_env.generator import Context, Generator
+from ctxmem_env.generator.attention import (
+    FrameAttention,
+    Remembered,
+    RememberedFrames,
+    relative_cameras,
+    rotary_table,
+    rotate,
+)
+from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.transformer import SceneTransformer, View
+
+SIZE = 16
+TINY = {"height": SIZE, "width": SIZE, "patch_size": 4, "dim": 32, "num_heads": 2, "pixel_dim": 8}
+BOTH = pytest.mark.parametrize("lookup", [True, False], ids=["lookup", "attention"])
+
+
+def tiny(lookup=True, seed=0):
+    """A small network with every parameter drawn at random, so that nothing is silent as it is before training."""
+    model = SceneTransformer(**TINY, num_layers=3, num_context_layers=1, lookup=lookup)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.15 * torch.randn(parameter.shape, generator=rng))
+    return model.requires_grad_(False)
+
+
+def draw_poses(*shape, rng):
+    """Poses near one another, at camera height, that look into the same direction within some 30 degrees."""
+    return torch.randn(*shape, 6, generator=rng) * torch.tensor([0.3, 0.3, 0.1, 0.3, 0.2, 0.1])
+
+
+def draw_inputs(batch=2, slots=3, targets=2, seed=0):
+    """Arguments of `SceneTransformer.forward` by name; every slot is used.
+
+    Each slot sees a surface at a distance of its own, so that rounding cannot decide which one is the nearest.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    surfaces = torch.arange(1.5, 1.5 + slots)[:, None, None]
+    return {
+        "noisy": torch.randn(batch, targets, 3, SIZE, SIZE, generator=rng),
+        "time": torch.rand(batch, targets, generator=rng),
+        "poses": draw_poses(batch, targets, rng=rng),
+        "fov": torch.linspace(70, 95, batch),
+        "frames": torch.rand(batch, slots, 3, SIZE, SIZE, generator=rng) * 2 - 1,
+        "depth": surfaces + 0.2 * torch.rand(batch, slots, SIZE, SIZE, generator=rng),
+        "context_poses": draw_poses(batch, slots, rng=rng),
+        "mask": torch.ones(batch, slots, dtype=torch.bool),
+    }
+
+
+def assert_same_view(view, other, tolerance=1e-4):
+    for name, one, two in zip(View._fields, view, other, strict=True):
+        torch.testing.assert_close(one, two, atol=tolerance, rtol=tolerance, msg=lambda text, name=name: name + text)
+
+
+def difference(view, other):
+    return max((one - two).abs().max().item() for one, two in zip(view, other, strict=True))
+
+
+def moved_rigidly(poses, yaw, shift):
+    """The same cameras in a world that was turned about the vertical and shifted."""
+    x, y = poses[..., 0], poses[..., 1]
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    turned = torch.stack([cos * x - sin * y, sin * x + cos * y, poses[..., 2]], dim=-1) + torch.tensor(shift)
+    return torch.cat([turned, poses[..., 3:4] + yaw, poses[..., 4:]], dim=-1)
+
+
+@BOTH
+def test_views_do_not_depend_on_the_world_frame(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    view = model(**inputs)
+    for name in ("poses", "context_poses"):
+        inputs[name] = moved_rigidly(inputs[name], yaw=2.1, shift=[7.0, -4.0, 1.5])
+    assert_same_view(model(**inputs), view)
+    inputs["poses"] = moved_rigidly(inputs["poses"], yaw=0.2, shift=[0.3, 0.0, 0.0])  # the new camera alone
+    assert difference(model(**inputs), view) > 0.01
+
+
+@BOTH
+def test_an_empty_slot_has_no_influence_whatever_it_holds(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    inputs["mask"][:, 1] = False
+    view = model(**inputs)
+    inputs["frames"][:, 1] = 1e3
+    inputs["depth"][:, 1] = 0.7
+    inputs["context_poses"][:, 1] = torch.tensor([50.0, -80.0, 2.0, 3.0, -0.5, 0.3])
+    assert_same_view(model(**inputs), view, tolerance=0.0)
+    inputs["mask"][:, 1] = True
+    assert difference(model(**inputs), view) > 0.01
+
+
+@BOTH
+def test_the_order_of_slots_does_not_matter(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    view = model(**inputs)
+    for name in ("frames", "depth", "context_poses", "mask"):
+        inputs[name] = inputs[name][:, [2, 0, 1]]
+    assert_same_view(model(**inputs), view)
+
+
+@BOTH
+def test_views_painted_together_equal_each_painted_alone(lookup):
+    model, inputs = tiny(lookup), draw_inputs(targets=3)
+    together = model(**inputs)
+    for i in range(3):
+        alone = model(**inputs | {name: inputs[name][:, i : i + 1] for name in ("noisy", "time", "poses")})
+        assert_same_view(alone, View(*(value[:, i : i + 1] for value in together)))
+
+
+@BOTH
+def test_worlds_in_a_batch_equal_each_alone(lookup):
+    model, inputs = tiny(lookup), draw_inputs(batch=3)
+    together = model(**inputs)
+    for i in range(3):
+        alone = model(**{name: value[i : i + 1] for name, value in inputs.items()})
+        assert_same_view(alone, View(*(value[i : i + 1] for value in together)))
+
+
+def encoded(model, inputs):
+    """Keys and values of every slot, each frame encoded in a call of its own."""
+    batch, slots = inputs["mask"].shape
+    rows = [
+        model.encode(
+            inputs["frames"][b, k : k + 1],
+            inputs["depth"][b, k : k + 1],
+            inputs["context_poses"][b, k : k + 1],
+            inputs["fov"][b : b + 1],
+        )
+        for b in range(batch)
+        for k in range(slots)
+    ]
+    return torch.cat(rows).unflatten(0, (batch, slots))
+
+
+@BOTH
+def test_keys_and_values_encoded_one_by_one_serve_like_those_computed_inside(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    keys_values = encoded(model, inputs)
+    view = model(**inputs)
+    assert_same_view(model(**inputs, keys_values=keys_values), view)
+    assert difference(model(**inputs, keys_values=keys_values + 1), view) > 0.01  # they are read at all
+
+
+def test_what_is_encoded_of_a_frame_depends_on_neither_its_place_nor_its_heading():
+    model, inputs = tiny(), draw_inputs()
+    before = encoded(model, inputs)
+    inputs["context_poses"] = moved_rigidly(inputs["context_poses"], yaw=-1.3, shift=[90.0, 4.0, 3.0])
+    torch.testing.assert_close(encoded(model, inputs), before, atol=0, rtol=0)
+
+
+@BOTH
+def test_a_look_serves_every_denoising_step(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    memory = {name: inputs[name] for name in ("poses", "fov", "frames", "depth", "context_poses", "mask")}
+    seen = model.look(**memory)
+    for seed in (1, 2):
+        other = inputs | {name: draw_inputs(seed=seed)[name] for name in ("noisy", "time")}
+        assert_same_view(model(**other, seen=seen), model(**other), tolerance=0.0)
+
+
+@BOTH
+def test_without_any_remembered_frame_the_network_paints_alone(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    inputs["mask"][0] = False
+    view = model(**inputs)
+    assert all(value.isfinite().all() for value in view)
+    assert (view.own_weight[0] == 1).all()
+    assert lookup == bool((view.own_weight[1] < 1).any())
+
+
+def test_attention_alone_reads_no_depth():
+    inputs = draw_inputs()
+    other = inputs | {"depth": inputs["depth"] * 3}
+    assert_same_view(tiny(lookup=False)(**inputs), tiny(lookup=False)(**other), tolerance=0.0)
+    assert difference(tiny(lookup=True)(**inputs), tiny(lookup=True)(**other)) > 0.01
+
+
+@BOTH
+def test_every_parameter_has_a_gradient(lookup):
+    model = tiny(lookup).requires_grad_(True)
+    view = model(**draw_inputs())
+    outputs = [view.frames, view.own, view.log_depth] + ([view.own_weight] if lookup else [])
+    sum((value * torch.randn_like(value)).sum() for value in outputs).backward()
+    unused = [name for name, p in model.named_parameters() if p.grad is None or not (p.grad != 0).any()]
+    assert unused == []
+    # Each channel that the convolutions give means something too.
+    assert (model.pixel_out.weight.grad.abs().amax((1, 2, 3)) > 0).all()
+
+
+@BOTH
+def test_bfloat16_is_close_to_single_precision_far_from_the_origin_too(lookup):
+    model, inputs = tiny(lookup), draw_inputs()
+    view = model(**inputs)
+    for name in ("poses", "context_poses"):
+        inputs[name] = moved_rigidly(inputs[name], yaw=0.4, shift=[60.0, -40.0, 0.0])
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(**inputs)
+    spread = view.frames.std()
+    assert (rounded.frames - view.frames).abs().mean() < 0.03 * spread
+    assert (rounded.log_depth - view.log_depth).abs().mean() < 0.03
+
+
+def test_relative_cameras_measure_in_units_of_four_metres_and_undo_the_focal_length():
+    poses = torch.tensor([[[0.0, 0.0, 1.5, 0.0, 0.0, 0.0], [4.0, 0.0, 1.5, 0.0, 0.0, 0.0]]])
+    for fov in (60.0, 90.0):
+        cameras = relative_cameras(poses, poses[:, 0], torch.tensor([fov]))
+        torch.testing.assert_close(cameras[0, 0], torch.eye(4))
+        # 4 m further ahead is one unit along z; the optical axis has no focal length.
+        ahead = torch.eye(4)
+        ahead[2, 3] = 1
+        torch.testing.assert_close(cameras[0, 1], ahead)
+
+
+def test_rotary_scores_depend_on_the_offset_between_patches_alone():
+    table = rotary_table(4, 5, 8, torch.device("cpu"))
+    query, key = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    scores = rotate(query.expand(20, 8), table) @ rotate(key.expand(20, 8), table).T
+    scores = scores.view(4, 5, 4, 5)
+    torch.testing.assert_close(scores[1, 1, 2, 3], scores[2, 2, 3, 4])
+    torch.testing.assert_close(scores[0, 3, 2, 1], scores[1, 4, 3, 2])
+    assert (scores[1, 1, 2, 3] - scores[1, 1, 3, 2]).abs() > 1e-3
+
+
+def test_attention_equals_the_formula_token_by_token():
+    """softmax(q . (P_q P_k^-1 k)) (P_q P_k^-1 v), with half of a head's channels turned, over own and remembered."""
+    dim, heads, tokens = 32, 2, 4
+    rng = torch.Generator().manual_seed(0)
+    attention, remember = FrameAttention(dim, heads), RememberedFrames(dim, heads)
+    rotary = rotary_table(2, 2, 8, torch.device("cpu"))
+    x, past = torch.randn(2, tokens, dim, generator=rng), torch.randn(3, tokens, dim, generator=rng)
+    poses, fov = draw_poses(1, 5, rng=rng), torch.tensor([80.0])
+    cameras = relative_cameras(poses, poses[:, 3], fov)[0]
+    of_context, of_views = cameras[:3], cameras[3:]
+    mask, nowhere = torch.tensor([True, False, True]), torch.randn(2, heads, 1, 16, generator=rng)
+    with torch.no_grad():
+        encoded_past = remember(past, rotary)
+        keys, values = RememberedFrames.from_reference(encoded_past[None], of_context[None])
+        allowed = mask.repeat_interleave(tokens)[None, None, None]
+        found = attention(x, rotary, Remembered(keys, values, allowed, of_views, nowhere))
+
+        q, k, v = attention.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = rotate(attention.query_norm(q), rotary), rotate(attention.key_norm(k), rotary)
+        expected = torch.zeros(2, tokens, heads, 16)
+        for view in range(2):
+            for head in range(heads):
+                read_keys, read_values = [k[view, head], nowhere[0, head]], [v[view, head], nowhere[1, head]]
+                for frame in mask.nonzero().flatten().tolist():
+                    turn = torch.eye(16)
+                    relative = torch.linalg.inv(of_views[view]) @ of_context[frame]
+                    turn[:8, :8] = torch.block_diag(relative, relative)
+                    read_keys.append(encoded_past[frame, 0, head] @ turn.T)
+                    read_values.append(encoded_past[frame, 1, head] @ turn.T)
+                weight = (q[view, head] @ torch.cat(read_keys).T / 4).softmax(-1)
+                expected[view, :, head] = weight @ torch.cat(read_values)
+        expected = attention.out(expected.flatten(2))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    # The relative camera is P_view P_context^-1 = K [R | t] of one in the frame of the other.
+    scaled = camera_to_world(poses[0])
+    relative = invert_rigid(scaled[3]) @ scaled[0]
+    torch.testing.assert_close((torch.linalg.inv(of_views[0]) @ of_context[0])[2, 3] * 4, relative[2, 3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"height": 18}, r"height and width must be multiples of patch_size=4, got 18x16"),
+        ({"dim": 40}, r"dim=40 must give each of num_heads=2 heads a multiple of 16 channels"),
+    ],
+)
+def test_sizes_that_do_not_divide_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SceneTransformer(**TINY | arguments)
+
+
+def some_context(batch=2, slots=3, seed=0):
+    inputs = draw_inputs(batch, slots, targets=1, seed=seed)
+    frames = ((inputs["frames"] + 1) * 127.5).to(torch.uint8).movedim(2, -1)
+    context = Context(frames, inputs["depth"], inputs["context_poses"], inputs["mask"])
+    return inputs["poses"][:, 0], context, inputs["fov"]
+
+
+def seeded(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_the_pipeline_is_a_generator():
+    generator = SceneGenerator(tiny())
+    assert isinstance(generator, Generator)
+    poses, context, fov = some_context()
+    view = generator.generate(poses, context, fov, 2, seeded(0, 1))
+    assert view.frames.shape == (2, SIZE, SIZE, 3) and view.frames.dtype == torch.uint8
+    assert view.depth.shape == view.own_weight.shape == (2, SIZE, SIZE)
+    assert (view.depth > 0).all() and ((view.own_weight >= 0) & (view.own_weight <= 1)).all()
+
+
+def test_each_world_has_its_own_randomness():
+    generator = SceneGenerator(tiny())
+    poses, context, fov = some_context(batch=1)
+    twice = Context(*(getattr(context, name).expand(2, *getattr(context, name).shape[1:]) for name in FIELDS))
+    same = generator.generate(poses.expand(2, 6), twice, fov.expand(2), 1, seeded(5, 5)).frames
+    other = generator.generate(poses.expand(2, 6), twice, fov.expand(2), 1, seeded(6, 5)).frames
+    assert torch.equal(same[0], same[1])
+    assert torch.equal(other[1], same[1]) and not torch.equal(other[0], same[0])
+
+
+FIELDS = ("frames", "depth", "poses", "mask")
+
+
+def test_kept_features_give_the_view_that_is_painted_without_them():
+    generator = SceneGenerator(tiny())
+    poses, context, fov = some_context()
+    plain = generator.generate(poses, context, fov, 2, seeded(0, 1))
+    fov_each = fov[:, None].expand(2, 3).flatten()
+    flat = [getattr(context, name).flatten(0, 1) for name in ("frames", "depth", "poses")]
+    features = generator.encode(*flat, fov_each)
+    context.features = {name: value.unflatten(0, (2, 3)) for name, value in features.items()}
+    kept = generator.generate(poses, context, fov, 2, seeded(0, 1))
+    # Features are kept in half precision.
+    assert (kept.frames.float() - plain.frames.float()).abs().mean() < 1.0
+    torch.testing.assert_close(kept.depth, plain.depth, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("num_steps", [0, -1])
+def test_fewer_than_one_step_is_refused(num_steps):
+    generator = SceneGenerator(tiny())
+    poses, context, fov = some_context()
+    with pytest.raises(ValueError, match=rf"num_steps must be at least 1, got {num_steps}"):
+        generator.generate(poses, context, fov, num_steps, seeded(0, 1))
+
+
+def test_depth_of_frames_from_outside_depends_on_those_before_and_not_on_those_after():
+    generator = SceneGenerator(tiny())
+    _, context, _ = some_context(batch=1, slots=4)
+    frames, poses, fov = context.frames[0], context.poses[0], torch.full((4,), 90.0)
+    depth = generator.estimate_depth(frames, poses, fov)
+    assert depth.shape == (4, SIZE, SIZE) and depth.isfinite().all() and (depth > 0).all()
+    torch.testing.assert_close(generator.estimate_depth(frames[:3], poses[:3], fov[:3]), depth[:3])
+    changed = frames.clone()
+    changed[1] = 255 - changed[1]
+    again = generator.estimate_depth(changed, poses, fov)
+    torch.testing.assert_close(again[0], depth[0])
+    assert not torch.allclose(again[2], depth[2], atol=1e-3)
