@@ -1,0 +1,181 @@
+"""The look-up over memory, measured against scenes whose colours and depth are exact."""
+
+import math
+
+import pytest
+import torch
+
+from ctxmem_env.generator.lookup import fetch, splat
+from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
+
+SIZE = 32
+FOV = torch.tensor([90.0])
+
+
+def to_float(frames):
+    return frames.movedim(-1, -3).float() / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def true_views():
+    """Frames (1, 4, 3, H, W), depth and poses of four cameras that stand within a step of one another."""
+    import numpy as np
+
+    scene = build_scene(11)
+    pose = random_walk(scene, 2, np.random.default_rng(0))[0].float()
+    poses = pose.repeat(4, 1)
+    ahead = torch.stack([pose[3].cos(), pose[3].sin()])
+    left = torch.stack([-pose[3].sin(), pose[3].cos()])
+    poses[1, :2] += 0.2 * ahead
+    poses[2, :2] += 0.25 * left
+    poses[2, 3] += math.radians(15)
+    poses[3, 3] -= math.radians(10)
+    poses[3, 4] = math.radians(8)
+    frames, depth = render(stack_scenes([scene]), poses[None], 90.0, SIZE, SIZE)
+    return to_float(frames), depth, poses[None]
+
+
+def everything(slots):
+    return torch.ones(1, slots, dtype=torch.bool)
+
+
+def wall(distance, colour, yaw=0.0):
+    """A remembered camera at the origin that faces a flat wall: frame (3, H, W), depth (H, W), pose (6,)."""
+    frame = torch.full((3, SIZE, SIZE), colour)
+    return frame, torch.full((SIZE, SIZE), distance), torch.tensor([0.0, 0.0, 1.5, yaw, 0.0, 0.0])
+
+
+def memory(*walls):
+    frames, depth, poses = (torch.stack(parts)[None] for parts in zip(*walls, strict=True))
+    return frames, depth, poses
+
+
+def test_a_frame_thrown_into_its_own_pose_comes_back_exactly(true_views):
+    frames, depth, poses = true_views
+    for i in range(4):
+        own = slice(i, i + 1)
+        colours, log_depth, covered = splat(
+            frames[:, own], depth[:, own], poses[:, own], everything(1), poses[:, own], FOV
+        )
+        assert (covered == 1).all()
+        assert torch.equal(colours[:, 0], frames[:, i])
+        torch.testing.assert_close(log_depth[:, 0, 0].exp(), depth[:, i])
+
+
+def test_frames_thrown_into_a_near_view_show_what_is_there(true_views):
+    frames, depth, poses = true_views
+    colours, log_depth, covered = splat(frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), poses[:, :1], FOV)
+    seen = covered[0, 0, 0] == 1
+    assert seen.float().mean() > 0.7
+    error = (log_depth[0, 0, 0].exp() / depth[0, 0] - 1).abs()[seen]
+    assert error.median() < 0.03
+    assert (colours[0, 0] - frames[0, 0])[:, seen].abs().median() < 0.08
+    assert (colours[0, 0][:, ~seen] == 0).all() and (log_depth[0, 0, 0][~seen] == 0).all()
+
+
+def test_the_nearest_of_two_surfaces_wins_whichever_slot_it_is_in():
+    near, far = wall(2.0, colour=0.5), wall(4.0, colour=-0.5)
+    pose = near[2][None, None]
+    for order in ((near, far), (far, near)):
+        colours, log_depth, _ = splat(*memory(*order), everything(2), pose, FOV)
+        assert (colours == 0.5).all()
+        torch.testing.assert_close(log_depth, torch.full_like(log_depth, math.log(2.0)))
+
+
+def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_camera():
+    frames, depth, poses = memory(wall(2.0, 0.5), wall(3.0, -0.5))
+    target = poses[:, :1]
+
+    def covered(depth=depth, mask=None, target=target):
+        mask = everything(2) if mask is None else torch.tensor([mask])
+        return splat(frames, depth, poses, mask, target, FOV)[2].mean().item()
+
+    assert covered() == 1.0
+    assert covered(mask=[False, False]) == 0.0
+    assert covered(depth=torch.zeros_like(depth)) == 0.0  # 0 stands for a depth that nobody knows
+    turned = target.clone()
+    turned[..., 3] = math.pi
+    assert covered(target=turned) == 0.0
+    half = depth.clone()
+    half[..., : SIZE // 2] = 0.0
+    assert covered(depth=half) == 0.5
+
+
+def test_fetched_colours_are_those_of_the_scene_where_a_camera_saw_it(true_views):
+    frames, depth, poses = true_views
+    memory = frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), FOV
+    colours, evidence, visible = fetch(depth[:, :1].log(), poses[:, :1], *memory)
+    _, wrong_evidence, wrong_visible = fetch((2 * depth[:, :1]).log(), poses[:, :1], *memory)
+    for slot in range(3):
+        # Evidence 0 is how far the two depths disagree: log(1 + |error| / 2 %).
+        seen = visible[0, 0, slot] & (evidence[0, 0, slot, 0] < math.log1p(1.0))
+        assert seen.float().mean() > 0.5
+        error = (colours[0, 0, slot] - frames[0, 0])[:, seen].abs()
+        assert error.median() < 0.04
+        disagreement = wrong_evidence[0, 0, slot, 0][wrong_visible[0, 0, slot]]
+        assert disagreement.median() > 2 * evidence[0, 0, slot, 0][visible[0, 0, slot]].median()
+
+
+def test_a_frame_looked_up_at_its_own_pose_is_found_whole(true_views):
+    frames, depth, poses = true_views
+    own = slice(0, 1)
+    colours, evidence, visible = fetch(
+        depth[:, own].log(), poses[:, own], frames[:, own], depth[:, own], poses[:, own], everything(1), FOV
+    )
+    assert visible.all()
+    torch.testing.assert_close(colours[:, 0, 0], frames[:, 0], atol=1e-3, rtol=0)
+    assert (evidence[0, 0, 0, :3].abs() < 1e-2).all()
+    assert (evidence[0, 0, 0, 3] == 1).all()
+
+
+def test_evidence_tells_a_hidden_surface_from_one_that_stands_in_front():
+    frames, depth, poses = memory(wall(2.0, 0.5))
+    target = poses.clone()
+    for distance, sign in ((3.0, 1.0), (1.5, -1.0)):
+        log_depth = torch.full((1, 1, SIZE, SIZE), math.log(distance))
+        _, evidence, visible = fetch(log_depth, target, frames, depth, poses, everything(1), FOV)
+        assert visible.all()
+        size = abs(math.log(distance / 2.0))
+        torch.testing.assert_close(evidence[0, 0, 0, 0], torch.full((SIZE, SIZE), math.log1p(size / 0.02)))
+        torch.testing.assert_close(evidence[0, 0, 0, 1], torch.full((SIZE, SIZE), 4 * sign * size))
+
+
+def test_evidence_says_which_camera_stood_further_away():
+    frames, depth, poses = memory(wall(4.0, 0.5))
+    closer = poses.clone()
+    closer[..., 0] = 2.0  # the wall is 2 m ahead of the new view and 4 m ahead of the remembered camera
+    log_depth = torch.full((1, 1, SIZE, SIZE), math.log(2.0))
+    _, evidence, visible = fetch(log_depth, closer, frames, depth, poses, everything(1), FOV)
+    assert visible.all()
+    torch.testing.assert_close(evidence[0, 0, 0, 2], torch.full((SIZE, SIZE), math.log(2.0)))
+
+
+def test_an_unknown_depth_is_no_evidence_against_a_frame():
+    frames, depth, poses = memory(wall(2.0, 0.5))
+    log_depth = torch.full((1, 1, SIZE, SIZE), math.log(7.0))
+    _, evidence, visible = fetch(log_depth, poses, frames, torch.zeros_like(depth), poses, everything(1), FOV)
+    assert visible.all() and (evidence[0, 0, 0, :2] == 0).all()
+
+
+def test_what_lies_beside_or_behind_a_remembered_camera_is_not_visible_to_it():
+    frames, depth, poses = memory(wall(2.0, 0.5), wall(2.0, 0.5, yaw=math.pi), wall(2.0, 0.5, yaw=math.pi / 4))
+    target = poses[:, :1]
+    log_depth = torch.full((1, 1, SIZE, SIZE), math.log(2.0))
+    visible = fetch(log_depth, target, frames, depth, poses, everything(3), FOV)[2][0, 0]
+    assert visible[0].all() and not visible[1].any()
+    # Turned left by half of the field of view: it sees the left half of the new view, which it has on its right.
+    assert visible[2, SIZE // 2, : SIZE // 2].all() and not visible[2, :, SIZE // 2 :].any()
+    mask = torch.tensor([[False, True, True]])
+    assert not fetch(log_depth, target, frames, depth, poses, mask, FOV)[2][0, 0, 0].any()
+
+
+def test_geometry_keeps_its_precision_under_autocast(true_views):
+    frames, depth, poses = true_views
+    poses = poses + torch.tensor([40.0, -25.0, 0.0, 0.0, 0.0, 0.0])
+    thrown = (frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), poses[:, :1], FOV)
+    fetched = (depth[:, :1].log(), poses[:, :1], frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), FOV)
+    exact = splat(*thrown) + fetch(*fetched)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = splat(*thrown) + fetch(*fetched)
+    for one, other in zip(exact, rounded, strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
