@@ -15,7 +15,7 @@ from torch import Tensor
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.evaluation.metrics import psnr
 from ctxmem_env.generator import Context, Generated, Generator
-from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes, tour
+from ctxmem_env.scenes import build_scene, random_walk, render, shift, stack_scenes, tour
 from ctxmem_env.world import SceneWorld
 
 
@@ -36,15 +36,12 @@ class Walks:
 def true_walks(seeds: list[int], steps: int, tour_frames: int, height: int, width: int) -> Walks:
     """Walks of `steps` steps, each a function of its scene's seed, after a tour of `tour_frames` frames.
 
-    Every pose of a walk is shifted a little, as continuous actions would: a camera that stands exactly where it stood
-    before sees the very same pixels, and a few such frames, for which a copy is perfect, would outweigh all others.
+    Poses are shifted, so that no view is repeated to the pixel; a few copies of those would outweigh all other frames.
     """
     scenes, poses = [], []
     for seed in seeds:
         scene, rng = build_scene(seed), np.random.default_rng(seed)
-        walk = random_walk(scene, steps + 1, rng)
-        walk[:, :2] += torch.from_numpy(rng.uniform(-0.06, 0.06, (steps + 1, 2)))
-        walk[:, 3] += torch.from_numpy(np.radians(rng.uniform(-5, 5, steps + 1)))
+        walk = shift(random_walk(scene, steps + 1, rng), rng)
         scenes.append(scene)
         poses.append(torch.cat([tour(scene, tour_frames + 1, rng, walk[0]), walk[1:]]))
     poses = torch.stack(poses).float()

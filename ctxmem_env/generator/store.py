@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from ctxmem_env.device import resolve_device
@@ -79,7 +80,21 @@ def read_generator(folder: Path) -> SceneGenerator:
     return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 2))
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies matrices in it (GPUs, CPUs with AMX), float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Not public yet; without it a CPU counts as one that has no AMX.
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return torch.bfloat16 if device.type == "cpu" and has_amx else torch.float32
+
+
 @functools.cache
 def load_cached(model: str, device: str) -> SceneGenerator:
-    """The generator called `model` on `device`, loaded once."""
-    return read_generator(find_generator(model)).to(resolve_device(device))
+    """The generator called `model` on `device`, loaded once, in the precision that is fast there."""
+    place = resolve_device(device)
+    generator = read_generator(find_generator(model)).to(place)
+    if fast_dtype(place) == torch.bfloat16:
+        generator.transformer.bfloat16()
+    generator.transformer.to(memory_format=torch.channels_last)
+    return generator

@@ -2,7 +2,7 @@
 
 from ctxmem_env.scenes.geometry import SPLITS, Scene, split_of, split_seeds, stack_scenes
 from ctxmem_env.scenes.layout import build_scene
-from ctxmem_env.scenes.navigation import is_free, random_walk, spawn, tour
+from ctxmem_env.scenes.navigation import is_free, random_walk, shift, spawn, tour
 from ctxmem_env.scenes.renderer import render
 from ctxmem_env.scenes.styles import HELD_OUT_STYLES, STYLES, TRAINING_STYLES
 
@@ -16,6 +16,7 @@ __all__ = [
     "is_free",
     "random_walk",
     "render",
+    "shift",
     "spawn",
     "split_of",
     "split_seeds",

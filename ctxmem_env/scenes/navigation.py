@@ -241,6 +241,17 @@ def random_walk(
     return torch.tensor(walker.poses[:length], dtype=torch.float32)
 
 
+def shift(walk: Tensor, rng: np.random.Generator) -> Tensor:
+    """A walk (T, 6) whose every pose is moved by up to 6 cm and turned by up to 5 degrees, as continuous actions would.
+
+    On a walk of discrete actions the camera comes back to the very same pixels, for which a copy is perfect.
+    """
+    walk = walk.clone()
+    walk[:, :2] += torch.from_numpy(rng.uniform(-0.06, 0.06, (len(walk), 2)))
+    walk[:, 3] += torch.from_numpy(np.radians(rng.uniform(-5, 5, len(walk))))
+    return walk
+
+
 def tour(scene: Scene, num_frames: int, rng: np.random.Generator, start: Tensor) -> Tensor:
     """Views that together cover the surroundings of `start` (6,): poses (num_frames, 6), the last one is `start`.
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.config import DataConfig
 from ctxmem_env.retrieval import select_context
-from ctxmem_env.scenes import build_scene, random_walk, render, split_seeds, stack_scenes, tour
+from ctxmem_env.scenes import build_scene, random_walk, render, shift, split_seeds, stack_scenes, tour
 
 
 def to_float(frames: Tensor) -> Tensor:
@@ -93,6 +93,8 @@ class SceneBatches(Dataset):
         step, turn = rng.choice([0.15, 0.25, 0.25, 0.4]), math.radians(rng.choice([10.0, 15.0, 15.0, 30.0]))
         toured = int(rng.integers(1, c.tour + 1)) if rng.random() < 0.5 else 1
         walk = random_walk(scene, c.tour + c.walk_length - toured + 1, rng, step_length=step, turn_angle=turn)
+        if rng.random() < c.shifted:
+            walk = shift(walk, rng)
         poses = torch.cat([tour(scene, toured, rng, walk[0]), walk[1:]])
         # Early in a walk little is known; the square makes half of the targets fall in its first quarter.
         last = len(poses) - c.targets_per_scene**2

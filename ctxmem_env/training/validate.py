@@ -20,6 +20,7 @@ def validation_batch(config: TrainConfig, height: int, width: int, device: str =
         config.data,
         scenes_per_batch=config.validation_scenes,
         targets_per_scene=1,
+        shifted=1.0,
         corrupt=0.0,
         newest_only=0.0,
         nothing=0.0,
