@@ -49,21 +49,22 @@ def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
 
 def read_generator(folder: Path) -> SceneGenerator:
     """The generator in `folder`, on the CPU in single precision. Raises ValueError for one that is not intact."""
-    for part in (CONFIG, _WEIGHTS):
+    checksums = _read_json(folder, _CHECKSUMS)
+    for part in (CONFIG, _WEIGHTS, *checksums):
         if not (folder / part).is_file():
             raise ValueError(f"model={str(folder)!r} has no {part}; expected a folder that save_pretrained wrote")
-    if (folder / _CHECKSUMS).is_file():
-        for name, expected in json.loads((folder / _CHECKSUMS).read_text()).items():
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
-                raise ValueError(
-                    f"model={str(folder)!r}: {name} does not match its checksum, so it is truncated or altered; "
-                    "fetch it again"
-                )
+    for name, expected in checksums.items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+            raise ValueError(
+                f"model={str(folder)!r}: {name} does not match its checksum, so it is truncated or altered; "
+                "fetch it again"
+            )
+    index, config = _read_json(folder, "model_index.json"), _read_json(folder, CONFIG)
     try:
-        transformer = SceneTransformer.from_config(json.loads((folder / CONFIG).read_text()))
+        transformer = SceneTransformer.from_config(config)
         with safe_open(folder / _WEIGHTS, "pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, TypeError) as error:
+    except (SafetensorError, TypeError, ValueError) as error:
         raise ValueError(f"model={str(folder)!r} cannot be read ({error}); fetch it again") from error
     expected = {name: tuple(value.shape) for name, value in transformer.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
@@ -76,7 +77,6 @@ def read_generator(folder: Path) -> SceneGenerator:
         if not tensors[name].isfinite().all():
             raise ValueError(f"model={str(folder)!r}: {name} holds NaN or infinity; fetch the weights again")
     transformer.load_state_dict(tensors)
-    index = json.loads((folder / "model_index.json").read_text()) if (folder / "model_index.json").is_file() else {}
     return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 2))
 
 
@@ -87,6 +87,16 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     # Not public yet; without it a CPU counts as one that has no AMX.
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
     return torch.bfloat16 if device.type == "cpu" and has_amx else torch.float32
+
+
+def _read_json(folder: Path, name: str | Path) -> dict:
+    """The JSON object in a file of a generator's folder; an empty one where there is no such file."""
+    if not (folder / name).is_file():
+        return {}
+    try:
+        return json.loads((folder / name).read_text())
+    except ValueError as error:
+        raise ValueError(f"model={str(folder)!r}: {name} cannot be read ({error}); fetch it again") from error
 
 
 @functools.cache
