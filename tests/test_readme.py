@@ -120,7 +120,7 @@ def test_the_file_tree_lists_what_is_there():
     tree = next(block for language, block in BLOCKS if language == "" and block.startswith("ctxmem_env/"))
     listed = set(re.findall(r"^  (\S+?)/? ", tree, flags=re.MULTILINE))
     there = {path.name for path in (ROOT / "ctxmem_env").iterdir() if path.name != "__pycache__"}
-    assert listed == there
+    assert listed == there | {"weights"}  # which is not in version control before a model is packaged
 
 
 def test_links_lead_to_files():
