@@ -24,7 +24,7 @@ class DataConfig:
     nothing: float = 0.05  # share of scenes without any context
     thinned: float = 0.3  # share of scenes that lose each older context frame with probability 1/2
     corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do
-    min_fov: float = 35.0
+    min_fov: float = 28.0
     max_fov: float = 100.0
     workers: int = 1  # processes that render ahead; 0 renders in the training process
 
