@@ -6,7 +6,9 @@ Batches are rendered on the fly; a run may be cut off at any time and goes on fr
 """
 
 import dataclasses
+import inspect
 import json
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ctxmem_env.config import TrainConfig
+from ctxmem_env.device import resolve_device
+from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
@@ -128,6 +132,11 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     `out` gets latest.safetensors (the checkpoint), log.jsonl, sheet_<step>.png and generator/, the averaged weights of
     the last validation as a folder that `gym.make(..., model=folder)` takes.
     """
+    device = resolve_device(device)
+    arguments = list(inspect.signature(SceneTransformer.__init__).parameters)[1:]
+    for name in config.model:
+        if name not in arguments:
+            raise unknown_name("config: model", name, arguments)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # of the initial weights; everything later draws from its own generator
@@ -137,7 +146,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     ema.load_state_dict(model.state_dict())
     adversary = Adversary(device)
     optims = [*optimizers(model, config), adversary.optimizer]
-    latest, step, spent = out / "latest.safetensors", 0, 0.0
+    latest, step, spent, log_bytes = out / "latest.safetensors", 0, 0.0, 0
     if latest.exists():
         tensors, facts = load_checkpoint(latest)
         if facts["model"] != dict(config.model):
@@ -150,63 +159,64 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
         adversary.critic.load_state_dict({n[7:]: v for n, v in tensors.items() if n.startswith("critic.")})
         for i, optimizer in enumerate(optims):
             restore_optimizer(optimizer, tensors, f"optimizer{i}")
-        step, spent = facts["step"], facts["seconds"]
+        step, spent, log_bytes = facts["step"], facts["seconds"], facts.get("log_bytes")
     forward = torch.compile(model) if config.compile else model
     validation = validation_batch(config, height, width, device)
     dataset = SceneBatches(config.data, config.seed, height, width)
-    autocast = (
-        torch.autocast(torch.device(device).type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
-    )
-    log = (out / "log.jsonl").open("a")
-    bar = tqdm(total=config.num_steps, initial=step, disable=quiet, desc=config.name, dynamic_ncols=True)
+    autocast = torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
     began, figures = time.monotonic() - spent, {}
-    for batch in batches(dataset, step, config.num_steps, config.data.workers):
-        batch = {name: value.to(device) for name, value in batch.items()}
-        rng = torch.Generator().manual_seed(config.seed * 2**32 + step)
-        for optimizer, base in zip(optims[:2], (config.learning_rate, config.adam_learning_rate), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = base * rate(step, config)
-        with autocast:
-            if step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
-                repaint_context(forward, batch, rng)
-            critic = adversary if config.adversarial_weight and step >= config.adversarial_from else None
-            loss, parts = losses(forward, batch, config, rng, critic)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
-        if not norm < float("inf"):
-            raise FloatingPointError(
-                f"the gradient at step {step} is not finite; the last checkpoint, {latest}, is intact: "
-                "resume it with a smaller learning_rate"
-            )
-        for optimizer in optims[:2]:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        decay = min(config.ema_decay, (step + 1) / (step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
-        step += 1
-        bar.update()
-        last = step == config.num_steps
-        seconds = time.monotonic() - began
-        if step % 20 == 0 or last:
-            bar.set_postfix({name: f"{value:.4f}" for name, value in parts.items()})
-            record = {"step": step, "seconds": round(seconds, 1), "norm": round(norm, 3), **parts}
-            log.write(json.dumps(record) + "\n")
-        if step % config.validate_every == 0 or last:
-            generator = SceneGenerator(ema)
-            save_generator(generator, out / "generator")
-            figures = validate(generator, validation, out / f"sheet_{step:06d}.png")
-            log.write(json.dumps({"step": step, "seconds": round(seconds, 1), "validation": figures}) + "\n")
-            log.flush()
-            bar.write(f"step {step}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
-        if step % config.checkpoint_every == 0 or last:
-            tensors = {f"model.{n}": v for n, v in model.state_dict().items()}
-            tensors |= {f"ema.{n}": v for n, v in ema.state_dict().items()}
-            tensors |= {f"critic.{n}": v for n, v in adversary.critic.state_dict().items()}
-            for i, optimizer in enumerate(optims):
-                tensors |= flatten_optimizer(optimizer, f"optimizer{i}")
-            facts = {"step": step, "seconds": seconds, "model": dict(config.model)}
-            save_checkpoint(latest, tensors, facts | {"config": dataclasses.asdict(config)})
-    log.close()
-    bar.close()
+    with (
+        (out / "log.jsonl").open("a") as log,
+        tqdm(total=config.num_steps, initial=step, disable=quiet, desc=config.name, dynamic_ncols=True) as bar,
+    ):
+        log.truncate(log_bytes)  # records after the checkpoint will be written again
+        for batch in batches(dataset, step, config.num_steps, config.data.workers):
+            batch = {name: value.to(device) for name, value in batch.items()}
+            rng = torch.Generator().manual_seed(config.seed * 2**32 + step)
+            for optimizer, base in zip(optims[:2], (config.learning_rate, config.adam_learning_rate), strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = base * rate(step, config)
+            with autocast:
+                if step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
+                    repaint_context(forward, batch, rng)
+                critic = adversary if config.adversarial_weight and step >= config.adversarial_from else None
+                loss, parts = losses(forward, batch, config, rng, critic)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+            if not norm < float("inf"):
+                raise FloatingPointError(
+                    f"the gradient at step {step} is not finite; the last checkpoint, {latest}, is intact: "
+                    "resume it with a smaller learning_rate"
+                )
+            for optimizer in optims[:2]:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            decay = min(config.ema_decay, (step + 1) / (step + 10))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
+            step += 1
+            bar.update()
+            last = step == config.num_steps
+            seconds = time.monotonic() - began
+            if step % 20 == 0 or last:
+                bar.set_postfix({name: f"{value:.4f}" for name, value in parts.items()})
+                record = {"step": step, "seconds": round(seconds, 1), "norm": round(norm, 3), **parts}
+                log.write(json.dumps(record) + "\n")
+            if step % config.validate_every == 0 or last:
+                generator = SceneGenerator(ema)
+                save_generator(generator, out / "generator")
+                figures = validate(generator, validation, out / f"sheet_{step:06d}.png")
+                log.write(json.dumps({"step": step, "seconds": round(seconds, 1), "validation": figures}) + "\n")
+                log.flush()
+                note = f"step {step}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+                bar.write(note, file=sys.stderr)
+            if step % config.checkpoint_every == 0 or last:
+                tensors = {f"model.{n}": v for n, v in model.state_dict().items()}
+                tensors |= {f"ema.{n}": v for n, v in ema.state_dict().items()}
+                tensors |= {f"critic.{n}": v for n, v in adversary.critic.state_dict().items()}
+                for i, optimizer in enumerate(optims):
+                    tensors |= flatten_optimizer(optimizer, f"optimizer{i}")
+                log.flush()
+                facts = {"step": step, "seconds": seconds, "log_bytes": log.tell(), "model": dict(config.model)}
+                save_checkpoint(latest, tensors, facts | {"config": dataclasses.asdict(config)})
     return {"steps": step, "seconds": round(time.monotonic() - began, 1), **figures}
