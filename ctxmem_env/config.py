@@ -6,7 +6,14 @@ from pathlib import Path
 
 import yaml
 
-from ctxmem_env.errors import unknown_name
+from ctxmem_env.errors import check_integer, unknown_name
+
+PRECISIONS = ("bfloat16", "float32")
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} is out of range; expected a number in [0, 1].")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +34,19 @@ class DataConfig:
     min_fov: float = 28.0
     max_fov: float = 100.0
     workers: int = 1  # processes that render ahead; 0 renders in the training process
+
+    def __post_init__(self) -> None:
+        for name in ("scenes_per_batch", "targets_per_scene", "tour"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("num_context", self.num_context, 2)  # one half of the context is repainted from the other
+        check_integer("walk_length", self.walk_length, self.targets_per_scene**2)  # targets are ever further apart
+        check_integer("workers", self.workers, 0)
+        for name in ("newest_only", "outside", "nothing", "thinned", "corrupt"):
+            _check_share(name, getattr(self, name))
+        if not 0 < self.min_fov <= self.max_fov < 180:
+            raise ValueError(
+                f"min_fov={self.min_fov}, max_fov={self.max_fov}; expected 0 < min_fov <= max_fov < 180 degrees."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +79,15 @@ class TrainConfig:
     model: dict = dataclasses.field(default_factory=dict)  # arguments of SceneTransformer
     data: DataConfig = DataConfig()
 
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, 0)
+        for name in ("num_steps", "warmup_steps", "threads", "validate_every", "validation_scenes", "checkpoint_every"):
+            check_integer(name, getattr(self, name), 1)
+        for name in ("decay_fraction", "ema_decay", "self_context"):
+            _check_share(name, getattr(self, name))
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
+
 
 def from_dict(cls: type, values: dict, where: str) -> typing.Any:
     """An instance of the dataclass `cls`; unknown keys and wrong types raise ValueError naming `where`."""
@@ -78,7 +107,10 @@ def from_dict(cls: type, values: dict, where: str) -> typing.Any:
         elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ValueError(f"{where}: {key} must be of type {kind.__name__}, got {value!r}")
         arguments[key] = value
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def load_config(cls: type, path: str | Path) -> typing.Any:
@@ -88,6 +120,6 @@ def load_config(cls: type, path: str | Path) -> typing.Any:
         raise ValueError(f"config: no such file {str(path)!r}; expected a YAML file such as configs/nano.yaml")
     try:
         values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"config: {path} is not valid YAML: {error}") from error
-    return from_dict(cls, values or {}, str(path))
+    return from_dict(cls, {} if values is None else values, str(path))
