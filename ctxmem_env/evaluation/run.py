@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.baselines import CopyGenerator
 from ctxmem_env.evaluation.metrics import mean_interval
 from ctxmem_env.evaluation.protocols import Walked, Walks, follow, true_walks
 from ctxmem_env.evaluation.sheets import save_walk_sheet
 from ctxmem_env.generator import Generator, load_generator
-from ctxmem_env.scenes import split_seeds
+from ctxmem_env.scenes import SPLITS, split_seeds
 
 VERSION = 1
 _WORLDS = 8  # walks that are followed side by side
@@ -44,6 +45,14 @@ def evaluate(
         tours: numbers of true frames in memory before the walk; one protocol run for each.
         sheet: a PNG of walks, generated above true, for the first tour.
     """
+    check_integer("scenes", scenes, 1, len(SPLITS["test"]))
+    for name, value in (("steps", steps), ("num_steps", num_steps), ("num_context", num_context)):
+        if value is not None:
+            check_integer(name, value, 1)
+    for tour in tours:
+        check_integer("tours", tour, 0)
+    for path in filter(None, (out, sheet)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     generator = load_generator(model, device)
     painters: dict[str, Generator] = {
         "generator": generator,

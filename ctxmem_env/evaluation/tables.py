@@ -18,7 +18,7 @@ def read_results(path: str | Path) -> dict:
     path = Path(path)
     try:
         results = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"results: {path} cannot be read ({error}); make it with `ctxmem evaluate`") from error
     version = results.get("version") if isinstance(results, dict) else None
     if version != VERSION:
