@@ -93,6 +93,9 @@ def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_cam
     assert covered() == 1.0
     assert covered(mask=[False, False]) == 0.0
     assert covered(depth=torch.zeros_like(depth)) == 0.0  # 0 stands for a depth that nobody knows
+    behind = target.clone()
+    behind[..., 0] = -1.0  # from here, points without depth would show at the place of the remembered camera
+    assert covered(target=behind) > 0 and covered(depth=torch.zeros_like(depth), target=behind) == 0.0
     turned = target.clone()
     turned[..., 3] = math.pi
     assert covered(target=turned) == 0.0
@@ -160,7 +163,7 @@ def test_an_unknown_depth_is_no_evidence_against_a_frame():
 def test_what_lies_beside_or_behind_a_remembered_camera_is_not_visible_to_it():
     frames, depth, poses = memory(wall(2.0, 0.5), wall(2.0, 0.5, yaw=math.pi), wall(2.0, 0.5, yaw=math.pi / 4))
     target = poses[:, :1]
-    log_depth = torch.full((1, 1, SIZE, SIZE), math.log(2.0))
+    log_depth = torch.full((1, 1, SIZE, SIZE), math.log(0.5))
     visible = fetch(log_depth, target, frames, depth, poses, everything(3), FOV)[2][0, 0]
     assert visible[0].all() and not visible[1].any()
     # Turned left by half of the field of view: it sees the left half of the new view, which it has on its right.

@@ -88,13 +88,13 @@ def test_views_do_not_depend_on_the_world_frame(lookup):
 @BOTH
 def test_an_empty_slot_has_no_influence_whatever_it_holds(lookup):
     model, inputs = tiny(lookup), draw_inputs()
-    inputs["mask"][:, 1] = False
+    inputs["mask"][:, 0] = False
     view = model(**inputs)
-    inputs["frames"][:, 1] = 1e3
-    inputs["depth"][:, 1] = 0.7
-    inputs["context_poses"][:, 1] = torch.tensor([50.0, -80.0, 2.0, 3.0, -0.5, 0.3])
+    inputs["frames"][:, 0] = 1e3
+    inputs["depth"][:, 0] = 0.7
+    inputs["context_poses"][:, 0] = torch.tensor([50.0, -80.0, 2.0, 3.0, -0.5, 0.3])
     assert_same_view(model(**inputs), view, tolerance=0.0)
-    inputs["mask"][:, 1] = True
+    inputs["mask"][:, 0] = True
     assert difference(model(**inputs), view) > 0.01
 
 
