@@ -61,7 +61,7 @@ class TrainConfig:
     learning_rate: float = 2e-3  # of Muon, for the matrices of the transformer
     adam_learning_rate: float = 1e-3  # of AdamW, for everything else
     weight_decay: float = 0.01
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
     depth_weight: float = 0.5
     own_weight: float = 0.3  # of the network's own pixels, so that it learns to paint where it could fetch
     self_context: float = 0.3  # share of steps whose context the model has first repainted from its other frames

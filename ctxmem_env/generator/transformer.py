@@ -17,6 +17,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ctxmem_env.camera import camera_to_world, pixel_rays
 from ctxmem_env.generator.attention import (
     FrameAttention,
     Remembered,
@@ -100,9 +101,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if dim % (16 * num_heads):
             raise ValueError(f"dim={dim} must give each of num_heads={num_heads} heads a multiple of 16 channels")
         area = patch_size**2
-        self.target_channels = 8 if lookup else 3
+        self.target_channels = 11 if lookup else 6  # noise and rays; with look-up colours, log depth and cover
         self.embed_target = nn.Linear(self.target_channels * area, dim)
-        self.embed_context = nn.Linear(4 * area, dim)
+        self.embed_context = nn.Linear(7 * area, dim)  # colours, log depth and rays
         self.embed_camera = nn.Sequential(nn.Linear(5, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.embed_time = nn.Sequential(nn.Linear(64, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
@@ -140,12 +141,25 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             condition = condition + self.embed_time(torch.cat([angle.cos(), angle.sin()], -1).to(condition.dtype))
         return self.modulate(condition).unflatten(-1, (6, -1))
 
+    def _rays(self, poses: Tensor, fov: Tensor) -> Tensor:
+        """Unit rays (N, 3, H, W) of poses (N, 6), ahead, left and up of a level camera.
+
+        Which way is up decides between floor and ceiling, and nothing else tells a token its row: rotary positions
+        are relative.
+        """
+        level = poses.clone()
+        level[:, 3] = 0.0
+        rays = F.normalize(pixel_rays(self.config.height, self.config.width, fov), dim=-1).flatten(1, 2)
+        rays = rays @ camera_to_world(level)[:, :3, :3].transpose(-1, -2)
+        return rays.transpose(1, 2).unflatten(2, (self.config.height, self.config.width))
+
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
         """Keys and values (N, layers, 2, heads, tokens, c) of frames (N, 3, H, W) in [-1, 1], depth (N, H, W)."""
         log_depth = depth.clamp(min=0.05).log()[:, None]
         if not self.config.lookup:
             log_depth = torch.zeros_like(log_depth)
-        x = self.embed_context(self._patches(torch.cat([frames, log_depth], 1).to(self.embed_context.weight.dtype)))
+        inputs = torch.cat([frames, log_depth, self._rays(poses, fov)], dim=1)
+        x = self.embed_context(self._patches(inputs.to(self.embed_context.weight.dtype)))
         condition, rotary = self._condition(poses, fov), self._rotary(x.device)
         for block in self.context_blocks:
             x = block(x, condition, rotary)
