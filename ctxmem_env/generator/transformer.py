@@ -215,12 +215,11 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         """
         if seen is None:
             seen = self.look(poses, fov, frames, depth, context_poses, mask, keys_values)
-        inputs = noisy if seen.thrown is None else torch.cat([noisy, seen.thrown], dim=2)
-        inputs = inputs.flatten(0, 1)
+        each_pose, each_fov = poses.flatten(0, 1), fov[:, None].expand(-1, poses.shape[1]).flatten()
+        inputs = [noisy] if seen.thrown is None else [noisy, seen.thrown]
+        inputs = torch.cat([*(part.flatten(0, 1) for part in inputs), self._rays(each_pose, each_fov)], dim=1)
         x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
-        condition = self._condition(
-            poses.flatten(0, 1), fov[:, None].expand(-1, poses.shape[1]).flatten(), time.flatten()
-        )
+        condition = self._condition(each_pose, each_fov, time.flatten())
         rotary, remembered = self._rotary(x.device), iter(seen.remembered)
         for block in self.blocks:
             x = block(x, condition, rotary, None if block.remembered is None else next(remembered))
