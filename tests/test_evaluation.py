@@ -210,6 +210,11 @@ def test_every_painter_is_measured_by_every_protocol(results):
         by_step = figure["psnr_db_by_step"]
         assert len(by_step) == 3 and figure["psnr_db"] == pytest.approx(sum(by_step) / 3, abs=0.02)
         assert ("own_share" in figure) == (figure["painter"] == "generator")
+    # A rollout of copies of the newest frame stands still at the first one.
+    walks = true_walks(SEEDS, 3, 0, 48, 48)
+    expected = psnr(walks.frames[:, :1].expand(2, 3, 48, 48, 3), walks.frames[:, 1:]).mean(0)
+    (still,) = (f for f in figures if (f["protocol"], f["tour"], f["painter"]) == ("rollout", 0, "copy_newest"))
+    assert still["psnr_db_by_step"] == pytest.approx(expected.tolist(), abs=0.01)
 
 
 def test_only_test_scenes_are_evaluated(results):
