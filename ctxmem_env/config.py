@@ -69,7 +69,7 @@ class TrainConfig:
     adversarial_weight: float = (
         0.5  # of the critic's pull on painted pixels, relative to the colour loss; 0 = no critic
     )
-    adversarial_from: int = 2_500  # the step from which it pulls
+    adversarial_from: int = 3_600  # the step from which it pulls
     precision: str = "bfloat16"
     compile: bool = False
     threads: int = 1
