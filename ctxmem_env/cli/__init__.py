@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
+from ctxmem_env.errors import check_integer
+
 DESCRIPTION = """Worlds that a generative model paints and whose memory is the frames already seen.
 
 Every command ends with one line of JSON on standard output that holds its results."""
@@ -29,7 +31,20 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollout(Command):
+class TorchCommand(Command):
+    """What every subcommand has that runs a generator."""
+
+    threads: int = 1
+    """Threads that torch may use. At this size more are seldom faster, and on a busy machine they are far slower."""
+
+    def limit_threads(self) -> None:
+        import torch
+
+        torch.set_num_threads(check_integer("threads", self.threads, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout(TorchCommand):
     """Walk through a world and write a video of it.
 
     The camera takes a short walk with a full turn that ends where it began, or follows --actions or --trajectory.
@@ -72,6 +87,7 @@ class Rollout(Command):
     def run(self) -> dict:
         from ctxmem_env.cli.rollout import rollout
 
+        self.limit_threads()
         return rollout(self)
 
 
@@ -98,7 +114,7 @@ class Train(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
+class Evaluate(TorchCommand):
     """Compare a generator with the true scenes, beside painters that copy remembered frames."""
 
     model: str = "nano"
@@ -125,13 +141,13 @@ class Evaluate(Command):
     def run(self) -> dict:
         from ctxmem_env.evaluation.run import evaluate
 
-        options = asdict(self)
-        del options["debug"]
+        self.limit_threads()
+        options = {name: value for name, value in asdict(self).items() if name not in ("debug", "threads")}
         return evaluate(**options)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench(Command):
+class Bench(TorchCommand):
     """Measure steps per second of one environment, and where the time goes, after short and long histories."""
 
     what: Positional[Literal["step"]]
@@ -146,8 +162,6 @@ class Bench(Command):
     """Measurements of each, taken in turn; the figures are medians."""
     steps: int = 20
     """Steps in one measurement."""
-    threads: int = 1
-    """Threads that torch may use."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Write the results to this file as well."""
 
