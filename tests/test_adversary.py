@@ -1,0 +1,51 @@
+"""The critic of painted pixels."""
+
+import pytest
+import torch
+
+from ctxmem_env.training.adversary import Adversary
+
+
+@pytest.fixture
+def adversary():
+    torch.manual_seed(0)
+    return Adversary("cpu", learning_rate=3e-3)
+
+
+def draw(n=4, size=32):
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.rand(n, 3, size, size, generator=generator) * 2 - 1
+    painted = torch.zeros(n, size, size)
+    painted[:, :, size // 2 :] = 1.0
+    return clean, torch.zeros_like(clean), painted
+
+
+def test_the_pull_is_confined_to_painted_pixels_and_as_strong_as_the_reconstruction(adversary):
+    clean, frames, painted = draw()
+    reconstruction = torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+    pull = adversary.pull(frames, clean, painted, reconstruction)
+    assert pull[..., :16].abs().max() == 0
+    torch.testing.assert_close(pull.norm(), reconstruction[..., 16:].norm())
+
+
+def test_the_critic_learns_to_tell_painted_from_true_and_its_pull_raises_the_score(adversary):
+    clean, frames, painted = draw()
+    for _ in range(60):
+        adversary.step(frames, clean, painted)
+    share = painted[:, None]
+
+    def score(x):
+        return adversary.critic(share * x + (1 - share) * clean, share)[..., 2:].mean()
+
+    assert score(clean) > score(frames) + 0.5
+    pull = adversary.pull(frames, clean, painted, torch.ones_like(frames))
+    assert score(frames - 0.05 * pull) > score(frames)  # the optimiser goes against a gradient
+
+
+def test_what_was_not_painted_teaches_the_critic_nothing(adversary):
+    clean, frames, painted = draw()
+    before = [p.clone() for p in adversary.critic.parameters()]
+    for group in adversary.optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    adversary.step(frames, clean, 0 * painted)
+    assert all(torch.equal(a, b) for a, b in zip(before, adversary.critic.parameters(), strict=True))
