@@ -11,7 +11,9 @@ Pixels     OpenCV camera frame: x right, y down, z forward; square pixels, princ
 A pose holds angles and not a matrix, so that no number of steps can make a rotation drift from orthonormal.
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,11 +26,27 @@ _BODY_FROM_OPENCV = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0,
 _OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 
 
+def full_precision(function: Callable) -> Callable:
+    """Geometry, computed in the precision of its inputs even where autocast would multiply in bfloat16.
+
+    Eight bits of mantissa are 8 cm at 20 m.
+    """
+
+    @functools.wraps(function)
+    def exact(*args, **kwargs):
+        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return exact
+
+
 def wrap_angle(angle: Tensor) -> Tensor:
     """Angles in radians, brought to [-pi, pi)."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
+@full_precision
 def body_rotation(poses: Tensor) -> Tensor:
     """World-from-body rotations (..., 3, 3), Rz(yaw) Ry(-pitch) Rx(roll), of poses (..., 6)."""
     yaw, pitch, roll = poses[..., 3], poses[..., 4], poses[..., 5]
@@ -39,6 +57,7 @@ def body_rotation(poses: Tensor) -> Tensor:
     return torch.stack([forward, left, up], dim=-1)
 
 
+@full_precision
 def camera_to_world(poses: Tensor) -> Tensor:
     """World-from-camera matrices (..., 4, 4) in the OpenCV camera frame, of poses (..., 6)."""
     matrix = poses.new_zeros(*poses.shape[:-1], 4, 4)
@@ -48,6 +67,7 @@ def camera_to_world(poses: Tensor) -> Tensor:
     return matrix
 
 
+@full_precision
 def invert_rigid(matrix: Tensor) -> Tensor:
     """Inverse of rigid transforms (..., 4, 4)."""
     inverse = torch.zeros_like(matrix)

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctxmem_env.camera import camera_to_world, focal, invert_rigid
+from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid
 
 # Translations enter the camera matrices in units of a few metres, the size of a room.
 _METRES = 4.0
 
 
+@full_precision
 def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
     """P_reference P^-1 (B, n, 4, 4) of poses (B, n, 6) and a reference (B, 6) that share a fov (B,) in degrees."""
     with torch.autocast(poses.device.type, enabled=False):  # bfloat16 would lose the place of a distant camera

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctxmem_env.camera import camera_to_world, focal, invert_rigid, pixel_rays
+from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
 
 MIN_DEPTH = 0.05
 
@@ -29,6 +29,7 @@ def _project(points: Tensor, fov: Tensor, height: int, width: int) -> tuple[Tens
 
 
 @torch.no_grad()
+@full_precision
 def splat(
     frames: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,6 +78,50 @@ def _close_cracks(known: Tensor) -> Tensor:
     return torch.where(crack, near / near[:, 4:].clamp(min=1), known)
 
 
+@torch.no_grad()
+@full_precision
+def extend(
+    frames: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Remembered frames carried on beyond their borders, as S new views see them: a wall goes on, a floor is a floor.
+
+    A direction of the new view is looked up in the remembered frame that comes nearest to it, at the same elevation
+    and at the nearest azimuth that the frame holds; where the cameras stand is ignored. That is no geometry but a
+    guess, from which the network paints what no frame has seen.
+
+    Arguments as in `splat`. Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and by how many radians the
+    azimuth was moved (B, S, 1, H, W), pi where nothing is remembered.
+    """
+    height, width = depth.shape[2:]
+    rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
+    rays = rays @ camera_to_world(poses.float())[..., :3, :3].transpose(-1, -2)  # (B, S, HW, 3), in the world
+    rays = rays[:, :, None] @ camera_to_world(context_poses.float())[:, None, :, :3, :3]  # (B, S, k, HW, 3)
+    x, y, z = rays.unbind(-1)
+    f = focal(fov)[:, None, None, None]
+    azimuth = torch.atan2(x, z)
+    border = torch.atan((1 - 1 / width) / f)
+    nearest = azimuth.clamp(-border, border)
+    row = y / torch.hypot(x, z) / nearest.cos() * f * (width / height)  # [-1, 1] across the height
+    moved = (azimuth - nearest).abs()
+    # A little is added for rows that had to be moved too, and for every metre between the cameras.
+    effort = moved + 0.3 * (row.abs() - 1).clamp(min=0, max=3)
+    apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1)
+    effort = effort + 0.1 * apart[..., None]
+    slot = effort.masked_fill(~mask[:, None, :, None], torch.inf).argmin(2, keepdim=True)  # (B, S, 1, HW)
+    nearest, row, moved = (value.gather(2, slot)[:, :, 0] for value in (nearest, row, moved))
+    column = nearest.tan() * f[:, 0]
+    column = ((column + 1) * (width / 2)).long().clamp(0, width - 1)
+    row = ((row + 1) * (height / 2)).long().clamp(0, height - 1)
+    known = torch.cat([frames, depth.clamp(min=MIN_DEPTH).log()[:, :, None]], dim=2)
+    known = known.transpose(1, 2).flatten(2)[:, None].expand(-1, poses.shape[1], -1, -1)  # (B, S, 4, k HW)
+    place = (slot[:, :, 0] * height + row) * width + column
+    found = known.gather(3, place[:, :, None].expand(-1, -1, 4, -1)) * mask.any(1)[:, None, None, None]
+    moved = torch.where(mask.any(1)[:, None, None], moved, torch.pi)
+    shape = (*poses.shape[:2], -1, height, width)
+    return found[:, :, :3].reshape(shape), found[:, :, 3:].reshape(shape), moved.view(shape)
+
+
+@full_precision
 def fetch(
     log_depth: Tensor,
     poses: Tensor,

@@ -17,7 +17,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from ctxmem_env.camera import camera_to_world, pixel_rays
+from ctxmem_env.camera import camera_to_world, full_precision, pixel_rays
 from ctxmem_env.generator.attention import (
     FrameAttention,
     Remembered,
@@ -25,7 +25,7 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.lookup import fetch, splat
+from ctxmem_env.generator.lookup import extend, fetch, splat
 
 
 class View(NamedTuple):
@@ -40,11 +40,11 @@ class View(NamedTuple):
 class Seen(NamedTuple):
     """What S views can know of the remembered frames before any denoising step; the same for all of them.
 
-    thrown: colours, log depth and cover of `lookup.splat`, (B, S, 5, H, W), None without look-up; remembered: keys
-    and values of each layer that reads them.
+    hints: colours, log depth and cover of `lookup.splat`, then what `lookup.extend` returns, (B, S, 10, H, W), None
+    without look-up; remembered: keys and values of each layer that reads them.
     """
 
-    thrown: Tensor | None
+    hints: Tensor | None
     remembered: list[Remembered]
 
 
@@ -101,7 +101,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if dim % (16 * num_heads):
             raise ValueError(f"dim={dim} must give each of num_heads={num_heads} heads a multiple of 16 channels")
         area = patch_size**2
-        self.target_channels = 11 if lookup else 6  # noise and rays; with look-up colours, log depth and cover
+        self.target_channels = 16 if lookup else 6  # noise and rays; with look-up also `splat` and `extend`
         self.embed_target = nn.Linear(self.target_channels * area, dim)
         self.embed_context = nn.Linear(7 * area, dim)  # colours, log depth and rays
         self.embed_camera = nn.Sequential(nn.Linear(5, dim), nn.SiLU(), nn.Linear(dim, dim))
@@ -114,7 +114,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         self.to_pixels = nn.Linear(dim, pixel_dim * area)
         self.pixel_in = nn.Conv2d(pixel_dim + self.target_channels, pixel_dim, 3, padding=1)
         self.pixel_mid = nn.Conv2d(pixel_dim, pixel_dim, 3, padding=1)
-        self.pixel_out = nn.Conv2d(pixel_dim, 10 if lookup else 4, 3, padding=1)
+        self.pixel_out = nn.Conv2d(pixel_dim, 11 if lookup else 4, 3, padding=1)
         silent = [self.modulate[-1]]
         if lookup:
             self.refine_in = nn.Conv2d(pixel_dim + 4, pixel_dim, 3, padding=1)
@@ -141,6 +141,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             condition = condition + self.embed_time(torch.cat([angle.cos(), angle.sin()], -1).to(condition.dtype))
         return self.modulate(condition).unflatten(-1, (6, -1))
 
+    @full_precision
     def _rays(self, poses: Tensor, fov: Tensor) -> Tensor:
         """Unit rays (N, 3, H, W) of poses (N, 6), ahead, left and up of a level camera.
 
@@ -182,9 +183,10 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             fov_each = fov[:, None].expand(-1, slots).flatten()
             keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
             keys_values = keys_values.unflatten(0, (scenes, slots))
-        thrown = None
+        hints = None
         if self.config.lookup:
-            thrown = torch.cat(splat(frames, depth, context_poses, mask, poses, fov), dim=2)
+            memory = frames, depth, context_poses, mask, poses, fov
+            hints = torch.cat([*splat(*memory), *extend(*memory)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, target_cameras = cameras[:, :slots], cameras[:, slots:].flatten(0, 1)
         mask = mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
@@ -192,7 +194,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         for layer in range(keys_values.shape[2]):
             keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
             remembered.append(Remembered(keys, values, mask, target_cameras, self.nowhere))
-        return Seen(thrown, remembered)
+        return Seen(hints, remembered)
 
     def forward(
         self,
@@ -216,7 +218,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if seen is None:
             seen = self.look(poses, fov, frames, depth, context_poses, mask, keys_values)
         each_pose, each_fov = poses.flatten(0, 1), fov[:, None].expand(-1, poses.shape[1]).flatten()
-        inputs = [noisy] if seen.thrown is None else [noisy, seen.thrown]
+        inputs = [noisy] if seen.hints is None else [noisy, seen.hints]
         inputs = torch.cat([*(part.flatten(0, 1) for part in inputs), self._rays(each_pose, each_fov)], dim=1)
         x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
         condition = self._condition(each_pose, each_fov, time.flatten())
@@ -239,13 +241,15 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         own, log_depth = out[:, :, :3], out[:, :, 3] + 1.0  # e metres before anything is learned
         if not c.lookup:
             return View(own, own, log_depth, torch.ones_like(log_depth))
-        thrown, covered = inputs[:, 6].view_as(log_depth), inputs[:, 7].view_as(log_depth)
+        hints = inputs.unflatten(0, (batch, targets))
+        thrown, covered, extended = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11]
+        own = own + torch.sigmoid(out[:, :, 10:]) * (extended - own)
         trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
         colours, evidence, visible = fetch(log_depth, poses, frames, depth, context_poses, mask, fov)
         # How much each kind of evidence counts is predicted for every pixel.
         score = (out[:, :, None, 5:9] * evidence).sum(3) - 2 * evidence[:, :, :, 0]
-        score = torch.cat([out[:, :, 9:], score.masked_fill(~visible, -1e4)], dim=2)
+        score = torch.cat([out[:, :, 9:10], score.masked_fill(~visible, -1e4)], dim=2)
         weight = score.softmax(dim=2)
         blend = (weight[:, :, 1:, None] * colours).sum(2) + weight[:, :, :1] * own
         own_weight = weight[:, :, 0]
