@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from ctxmem_env.generator.lookup import fetch, splat
+from ctxmem_env.camera import camera_to_world
+from ctxmem_env.generator.attention import relative_cameras
+from ctxmem_env.generator.lookup import extend, fetch, splat
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
 
 SIZE = 32
@@ -182,3 +184,54 @@ def test_geometry_keeps_its_precision_under_autocast(true_views):
         rounded = splat(*thrown) + fetch(*fetched)
     for one, other in zip(exact, rounded, strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)
+
+
+def test_a_frame_carried_on_to_its_own_pose_is_the_frame(true_views):
+    frames, depth, poses = true_views
+    colours, log_depth, moved = extend(frames[:, :1], depth[:, :1], poses[:, :1], everything(1), poses[:, :1], FOV)
+    torch.testing.assert_close(colours[:, 0], frames[:, 0])
+    torch.testing.assert_close(log_depth[:, 0, 0], depth[:, 0].log())
+    assert moved.abs().max() < 0.02  # half a pixel at the border
+
+
+def test_beyond_its_border_a_frame_goes_on_with_the_border_at_the_same_elevation():
+    frames = torch.zeros(1, 1, 3, SIZE, SIZE)
+    frames[..., : SIZE // 2, :] = 1.0  # above the horizon
+    frames[..., 0] = -1.0  # the leftmost column
+    depth = torch.full((1, 1, SIZE, SIZE), 2.0)
+    pose = torch.tensor([[[0.0, 0.0, 1.5, 0.0, 0.0, 0.0]]])
+    turned = pose.clone()
+    turned[..., 3] = math.radians(180)
+    colours, _, moved = extend(frames, depth, pose, everything(1), turned, FOV)
+    right = colours[0, 0, 0, :, : SIZE // 2 - 1]  # what lies behind on the left of the picture was on the right
+    assert (right[: SIZE // 2] == 1).all() and (right[SIZE // 2 :] == 0).all()
+    assert (colours[0, 0, 0, :, SIZE // 2 + 1 :] == -1).all()
+    assert moved.min() > math.radians(89)
+
+
+def test_the_frame_that_comes_nearest_is_carried_on_and_nothing_where_nothing_is_remembered():
+    frames, depth, poses = memory(wall(2.0, 0.5), wall(2.0, -0.5, yaw=math.radians(100)))
+    view = poses[:, :1].clone()
+    view[..., 3] = math.radians(110)
+    colours, _, _ = extend(frames, depth, poses, everything(2), view, FOV)
+    assert (colours == -0.5).all()
+    colours, log_depth, moved = extend(frames, depth, poses, ~everything(2), view, FOV)
+    assert (colours == 0).all() and (log_depth == 0).all() and (moved == torch.pi).all()
+
+
+def test_geometry_is_the_same_inside_autocast(true_views):
+    frames, depth, poses = true_views
+    poses = poses + torch.tensor([30.0, -20.0, 0, 0, 0, 0])  # where bfloat16 resolves a tenth of a metre
+    seen = (frames[:, :3], depth[:, :3], poses[:, :3], everything(3), poses[:, 3:], FOV)
+    sought = (depth[:, 3:].log(), poses[:, 3:], frames[:, :3], depth[:, :3], poses[:, :3], everything(3), FOV)
+
+    def results():
+        yield from splat(*seen)
+        yield from extend(*seen)
+        yield from fetch(*sought)
+        yield relative_cameras(poses, poses[:, 0], FOV)
+        yield camera_to_world(poses)
+
+    exact = list(results())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(torch.equal(a, b) for a, b in zip(exact, results(), strict=True))
