@@ -90,23 +90,24 @@ def test_no_command_is_of_a_kind_that_no_test_runs():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("quickstart.py", "--steps", "5"),
-        ("look_away_and_back.py", "--turns", "2"),
-        ("own_photograph.py", "photo.jpg"),
-        ("stable_baselines3_ppo.py", "--steps", "64"),
+        ("examples/quickstart.py", "--steps", "5"),
+        ("examples/look_away_and_back.py", "--turns", "2"),
+        ("examples/own_photograph.py", "photo.jpg"),
+        ("agents/ppo.py", "--steps", "64"),
     ],
     ids=lambda arguments: arguments[0],
 )
 def test_examples_run(arguments, untrained_model, monkeypatch, capsys):
-    script = str(ROOT / "examples" / arguments[0])
+    script = str(ROOT / arguments[0])
     monkeypatch.setattr(sys, "argv", [script, *arguments[1:], "--model", str(untrained_model)])
     runpy.run_path(script, run_name="__main__")
     assert capsys.readouterr().out
 
 
-def test_every_example_is_run():
+def test_every_example_and_agent_is_run():
     source = Path(__file__).read_text()
-    assert all(f'("{path.name}"' in source for path in (ROOT / "examples").glob("*.py"))
+    scripts = [path for folder in ("agents", "examples") for path in (ROOT / folder).glob("*.py")]
+    assert all(f'("{path.relative_to(ROOT)}"' in source for path in scripts)
 
 
 def test_tables_are_those_of_the_code():
@@ -124,5 +125,5 @@ def test_the_file_tree_lists_what_is_there():
 
 
 def test_links_lead_to_files():
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README) + re.findall(r"`((?:examples|configs)/\S+?)`", README):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README) + re.findall(r"`((?:agents|examples|configs)/\S+?)`", README):
         assert (ROOT / target).exists(), target

@@ -3,7 +3,7 @@
 The task "roam" pays no reward, so a wrapper pays one for standing where the camera has not been before.
 
 pip install -e ".[agents]"
-python examples/stable_baselines3_ppo.py --steps 256
+python agents/ppo.py --steps 256
 """
 
 import argparse
