@@ -1,8 +1,9 @@
-"""Writes the tables of actions and observations into README.md, from the code.
+"""Writes the tables into README.md and the model card, from the code and from measured results.
 
 python .ci/readme_tables.py
 """
 
+import json
 import math
 import re
 from pathlib import Path
@@ -12,8 +13,11 @@ import gymnasium as gym
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.actions import ContinuousActions, DiscreteActions
 from ctxmem_env.env import OBSERVATIONS
+from ctxmem_env.evaluation.tables import read_results, results_table
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+NANO = ROOT / "ctxmem_env" / "weights" / "nano"
+DOCUMENTS = (ROOT / "README.md", NANO / "README.md")
 _AXES = (("ahead", "back"), ("to the left", "to the right"), ("turn left", "turn right"), ("look up", "look down"))
 
 
@@ -52,15 +56,50 @@ def observations_table() -> str:
     return "\n".join(rows)
 
 
+def results_section() -> str:
+    """What was measured of the packaged model."""
+    return results_table(read_results(NANO / "results.json"))
+
+
+def speed_section() -> str:
+    """Steps per second of the packaged model."""
+    bench = json.loads((NANO / "bench.json").read_text())
+    rows = [
+        "| frames in memory | steps per second | step | retrieval | encoding | denoising | rest |",
+        "|---" * 7 + "|",
+    ]
+    for entry in bench["histories"]:
+        parts = [
+            f"{entry[part]:.1f} ms" for part in ("step_ms", "retrieval_ms", "encoding_ms", "denoising_ms", "rest_ms")
+        ]
+        rows.append(f"| {entry['history']:,} | {entry['steps_per_second']:.1f} | {' | '.join(parts)} |")
+    machine = bench["machine"]
+    note = (
+        f"Medians on one core ({machine['cpu']}, {machine['threads']} thread, torch {machine['torch']}), "
+        f"{bench['denoising_steps']} denoising step, {bench['num_context']} context frames. A step after the longest "
+        f"history takes {bench['ratio']:.2f} times as long as after the shortest."
+    )
+    return "\n".join([*rows, "", note])
+
+
+SECTIONS = {
+    "actions": actions_table,
+    "observations": observations_table,
+    "results": results_section,
+    "speed": speed_section,
+}
+
+
 def updated(text: str) -> str:
-    """`text` with the tables that belong between its markers."""
-    for name, table in (("actions", actions_table()), ("observations", observations_table())):
+    """`text` with what belongs between its markers; a marker that is not there is left out."""
+    for name, make in SECTIONS.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text, flags=re.S)
-        if count != 1:
-            raise ValueError(f"README.md has {count} places for {name}; expected one.")
+        if re.search(pattern, text, flags=re.S):
+            section = make()
+            text = re.sub(pattern, lambda match, section=section: f"{match[1]}{section}\n{match[2]}", text, flags=re.S)
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text()))
+    for path in DOCUMENTS:
+        path.write_text(updated(path.read_text()))

@@ -19,7 +19,7 @@ class SceneGenerator(DiffusionPipeline):
         default_num_steps: denoising steps when none are asked for.
     """
 
-    def __init__(self, transformer: SceneTransformer, default_num_steps: int = 2) -> None:
+    def __init__(self, transformer: SceneTransformer, default_num_steps: int = 1) -> None:
         super().__init__()
         self.register_modules(transformer=transformer)
         self.register_to_config(default_num_steps=default_num_steps)

@@ -77,7 +77,7 @@ def read_generator(folder: Path) -> SceneGenerator:
         if not tensors[name].isfinite().all():
             raise ValueError(f"model={str(folder)!r}: {name} holds NaN or infinity; fetch the weights again")
     transformer.load_state_dict(tensors)
-    return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 2))
+    return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 1))
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
