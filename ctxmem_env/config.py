@@ -27,7 +27,7 @@ class DataConfig:
     tour: int = 12  # at most this many true frames are in memory before the walk begins
     shifted: float = 0.5  # share of walks as by continuous actions, which never repeat a pose exactly
     newest_only: float = 0.3  # share of scenes whose context is the newest frame alone (the paper: 0.1)
-    outside: float = 0.2  # share of scenes whose newest frame comes from outside, so that its depth is not known
+    outside: float = 0.3  # share of scenes whose newest frame comes from outside, so that its depth is not known
     nothing: float = 0.05  # share of scenes without any context
     thinned: float = 0.3  # share of scenes that lose each older context frame with probability 1/2
     corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do
