@@ -24,6 +24,7 @@ from ctxmem_env.tasks import make_task
 from ctxmem_env.world import SceneWorld, Step
 
 OBSERVATIONS = ("rgb", "rgbd", "dict")
+SEED_DEPTHS = ("exact", "estimated")
 MAX_DEPTH = 100.0  # metres; the upper bound of observed depth
 MAX_POSITION = 100_000.0  # metres; ten times as far as an episode may start
 
@@ -81,7 +82,8 @@ class GenerativeSceneEnv(gym.Env):
     | dict          | `rgb` and `depth` as above, and `pose`, `Box((6,), float32)`: x, y, z in metres, yaw, pitch, roll in radians |
 
     X points east, Y north and Z up; yaw 0 looks along X and grows to the left; positive pitch looks up. Depth
-    is measured along the viewing axis. It is the model's own estimate (`CtxMemTrueScene-v0`: exact).
+    is measured along the viewing axis. It is the model's own estimate (`CtxMemTrueScene-v0`: exact; of the
+    first frame see `seed_depth`).
 
     `info` holds `pose` (float32, 6), and of the context slots `retrieved` (int64, k), the numbers of the
     frames that were used, counted from 0 for the first frame remembered after reset, -1 for an empty slot,
@@ -100,7 +102,7 @@ class GenerativeSceneEnv(gym.Env):
 
     | Option  | Meaning                                                                                        |
     |---------|------------------------------------------------------------------------------------------------|
-    | `scene` | int: seed of a rendered scene; str: a style, with a seed drawn at random. Its renderer paints the tour and the first frame and is not called again |
+    | `scene` | int: seed of a rendered scene; str: a style, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
     | `image` | path, PIL image or uint8 array: this picture, cropped to the shape of a frame, is the first frame |
     | `tour`  | number of true frames, views around the start, that are remembered before the first frame      |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image |
@@ -130,6 +132,7 @@ class GenerativeSceneEnv(gym.Env):
     | `turn_angle`      | float           | `15.0`       | Degrees                                                       |
     | `fov`             | float           | `90.0`       | Horizontal field of view, degrees                             |
     | `tour`            | int             | `12`         | Default of the reset option                                   |
+    | `seed_depth`      | str             | `"exact"`    | Depth of a scene's tour and first frame: `"exact"`, as from an RGB-D camera, or `"estimated"` by the model, as that of a photograph always is |
     | `device`          | str             | `"auto"`     | A torch device; auto: CUDA where there is one                 |
     | `render_mode`     | str or None     | `None`       | `"rgb_array"` or `"human"`: a panel of the frame, the retrieved frames and a map |
 
@@ -154,6 +157,7 @@ class GenerativeSceneEnv(gym.Env):
         turn_angle: float = 15.0,
         fov: float = DEFAULT_FOV,
         tour: int = 12,
+        seed_depth: str = "exact",
         device: str = "auto",
         render_mode: str | None = None,
     ):
@@ -168,6 +172,9 @@ class GenerativeSceneEnv(gym.Env):
         self.num_context = check_integer("num_context", num_context, 1)
         self.num_steps = None if num_steps is None else check_integer("num_steps", num_steps, 1)
         self.tour = check_integer("tour", tour, 0)
+        if seed_depth not in SEED_DEPTHS:
+            raise unknown_name("seed_depth", seed_depth, SEED_DEPTHS)
+        self.seed_depth = seed_depth
         self.fov = check_fov("fov", fov)
         self.memory_capacity = None
         if memory_capacity is not None:
@@ -201,14 +208,15 @@ class GenerativeSceneEnv(gym.Env):
         # Both are drawn whatever the options are, so that these do not shift the randomness that follows.
         scene_seed = SPLITS["train"][int(self.np_random.integers(len(SPLITS["train"])))]
         world_seed = int(self.np_random.integers(2**31))
-        frames, poses, scenes = first_frames(
+        frames, depth, poses, scenes = first_frames(
             start, scene_seed, self.np_random, self._height, self._width, self._world.device
         )
         if scenes is not None:
             self._enter(scenes)
-        with torch.no_grad():
-            fov = torch.full((len(frames),), start.fov, device=self._world.device)
-            depth = self._world.generator.estimate_depth(frames, poses, fov)
+        if depth is None or self.seed_depth == "estimated":
+            with torch.no_grad():
+                fov = torch.full((len(frames),), start.fov, device=self._world.device)
+                depth = self._world.generator.estimate_depth(frames, poses, fov)
         self._world.reset(0, frames, depth, poses, start.fov, world_seed)
         self._path = []
         return self._see(frames[-1], depth[-1], poses[-1], None)

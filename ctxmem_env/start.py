@@ -71,15 +71,16 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
 
 def first_frames(
     start: Start, scene_seed: int, rng: np.random.Generator, height: int, width: int, device: torch.device
-) -> tuple[Tensor, Tensor, Scene | None]:
-    """What is in memory at the first step: frames uint8 (n, H, W, 3), the last one in view, and poses (n, 6).
+) -> tuple[Tensor, Tensor | None, Tensor, Scene | None]:
+    """What is in memory at the first step: frames uint8 (n, H, W, 3), the last one in view, depth and poses (n, 6).
 
-    Also the scene that was rendered, a batch of one, or None for a photograph. `scene_seed` is the seed where
-    `start` leaves it open. ValueError when the pose is not in free space.
+    Depth (n, H, W) is exact, as an RGB-D camera measures it, and None for a photograph. Also the scene that was
+    rendered, a batch of one, or None for a photograph. `scene_seed` is the seed where `start` leaves it open.
+    ValueError when the pose is not in free space.
     """
     if start.image is not None:
         poses = torch.tensor([start.pose], dtype=torch.float32, device=device)
-        return torch.from_numpy(start.image)[None].to(device), poses, None
+        return torch.from_numpy(start.image)[None].to(device), None, poses, None
     scene = build_scene(start.scene) if isinstance(start.scene, int) else build_scene(scene_seed, start.scene)
     if start.pose is None:
         pose = spawn(scene, rng)
@@ -93,8 +94,8 @@ def first_frames(
             )
     poses = tour(scene, start.tour + 1, rng, pose).to(device)
     scenes = stack_scenes([scene]).to(device)
-    frames, _ = render(scenes, poses[None], start.fov, height, width)
-    return frames[0], poses, scenes
+    frames, depth = render(scenes, poses[None], start.fov, height, width)
+    return frames[0], depth[0], poses, scenes
 
 
 def check_fov(argument: str, fov: object) -> float:

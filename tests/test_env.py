@@ -207,3 +207,15 @@ def test_the_panel_has_one_even_size_throughout_an_episode():
         sizes.add(env.render().shape)
     (size,) = sizes
     assert size[0] % 2 == 0 and size[1] % 2 == 0
+
+
+def test_the_seed_has_exact_depth_or_the_models_estimate():
+    def first_depth(env):
+        return env.reset(seed=0, options={"scene": 5})[0]["depth"]
+
+    exact = first_depth(make("CtxMemTrueScene-v0", observation="rgbd"))
+    np.testing.assert_array_equal(first_depth(make(observation="rgbd")), exact)
+    estimate = first_depth(make(observation="rgbd", seed_depth="estimated"))
+    assert (estimate == 3).all() and not (exact == 3).all()
+    with pytest.raises(ValueError, match=r"seed_depth='estimate' is unknown\. Did you mean 'estimated'"):
+        make(seed_depth="estimate")

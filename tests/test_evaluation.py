@@ -164,13 +164,21 @@ def test_rollout_lives_on_its_own_frames(walks):
 
 
 @pytest.mark.parametrize("replay", [True, False])
-def test_true_frames_come_without_depth(walks, replay):
+def test_a_seed_without_depth_has_the_depth_that_was_estimated(walks, replay):
     recorder = Recorder()
-    follow(recorder, walks, replay, num_context=4)
+    follow(recorder, walks, replay, num_context=4, exact_seed_depth=False)
     for i, frames in enumerate(recorder.estimated):
         assert torch.equal(frames, walks.frames[i, : walks.seeded])
     toured = recorder.contexts[0].depth[recorder.contexts[0].mask]
     assert (toured == 2).all()
+
+
+def test_a_seed_with_exact_depth_is_not_estimated(walks):
+    recorder = Recorder()
+    follow(recorder, walks, replay=True, num_context=4)
+    assert not recorder.estimated
+    newest = recorder.contexts[0].depth[:, 0]
+    torch.testing.assert_close(newest, walks.depth[:, walks.seeded - 1], rtol=1e-3, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +203,7 @@ def test_results_are_written_with_their_circumstances(results):
         "commit",
         "figures",
     }
-    assert (returned["steps"], returned["num_steps"], returned["num_context"]) == (3, 2, 2)
+    assert (returned["steps"], returned["num_steps"], returned["num_context"]) == (3, 1, 2)
     assert returned["machine"]["torch"] == torch.__version__
     with Image.open(sheet) as image:  # generated above true, for each of two walks
         assert image.size[1] == 2 * 2 * 2 * 48
@@ -204,12 +212,12 @@ def test_results_are_written_with_their_circumstances(results):
 def test_every_painter_is_measured_by_every_protocol(results):
     figures = results[0]["figures"]
     runs = [(figure["protocol"], figure["tour"], figure["painter"]) for figure in figures]
-    painters = ("generator", "copy_best", "copy_newest")
+    painters = ("generator", "generator_estimated_depth", "copy_best", "copy_newest")
     assert sorted(runs) == sorted((p, t, n) for p in ("replay", "rollout") for t in (1, 0) for n in painters)
     for figure in figures:
         by_step = figure["psnr_db_by_step"]
         assert len(by_step) == 3 and figure["psnr_db"] == pytest.approx(sum(by_step) / 3, abs=0.02)
-        assert ("own_share" in figure) == (figure["painter"] == "generator")
+        assert ("own_share" in figure) == figure["painter"].startswith("generator")
     # A rollout of copies of the newest frame stands still at the first one.
     walks = true_walks(SEEDS, 3, 0, 48, 48)
     expected = psnr(walks.frames[:, :1].expand(2, 3, 48, 48, 3), walks.frames[:, 1:]).mean(0)

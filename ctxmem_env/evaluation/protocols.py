@@ -3,7 +3,8 @@
 replay   the context is made of true frames; every prediction is compared with the true frame.
 rollout  the generator lives on its own frames after a tour of true ones; every frame is compared with the true one.
 
-True frames come to the generator as a camera would give them: without depth, which it has to estimate.
+The seed, which is the tour and the first frame, comes with exact depth, as from an RGB-D camera, or without, so that
+the generator has to estimate it. True frames that enter memory later have the depth that the generator predicted.
 """
 
 from dataclasses import dataclass
@@ -82,7 +83,14 @@ class Walked:
 
 
 @torch.no_grad()
-def follow(generator: Generator, walks: Walks, replay: bool, num_context: int = 8, **world_arguments) -> Walked:
+def follow(
+    generator: Generator,
+    walks: Walks,
+    replay: bool,
+    num_context: int = 8,
+    exact_seed_depth: bool = True,
+    **world_arguments,
+) -> Walked:
     """Follow the walks, one world for each; with `replay` memory is made of true frames."""
     worlds, seeded = len(walks.seeds), walks.seeded
     device = getattr(generator, "device", "cpu")
@@ -91,8 +99,10 @@ def follow(generator: Generator, walks: Walks, replay: bool, num_context: int = 
     world = SceneWorld(generator, worlds, num_context=num_context, device=device, **world_arguments)
     for i, seed in enumerate(walks.seeds):
         frames, poses = walks.frames[i, :seeded].to(device), walks.poses[i, :seeded].to(device)
-        fov = torch.full((seeded,), DEFAULT_FOV, device=device)
-        world.reset(i, frames, generator.estimate_depth(frames, poses, fov), poses, DEFAULT_FOV, seed)
+        depth = walks.depth[i, :seeded].to(device)
+        if not exact_seed_depth:
+            depth = generator.estimate_depth(frames, poses, torch.full((seeded,), DEFAULT_FOV, device=device))
+        world.reset(i, frames, depth, poses, DEFAULT_FOV, seed)
     steps = []
     for t in range(seeded, walks.poses.shape[1]):
         steps.append(world.advance(motion_between(world.poses, walks.poses[:, t].to(device))))

@@ -19,6 +19,7 @@ from ctxmem_env.generator import Generator, load_generator
 from ctxmem_env.scenes import SPLITS, split_seeds
 
 VERSION = 1
+ESTIMATED = "generator_estimated_depth"  # the generator, when the seed comes without depth
 _WORLDS = 8  # walks that are followed side by side
 
 
@@ -56,6 +57,7 @@ def evaluate(
     generator = load_generator(model, device)
     painters: dict[str, Generator] = {
         "generator": generator,
+        ESTIMATED: generator,
         "copy_best": CopyGenerator("best", generator.height, generator.width),
         "copy_newest": CopyGenerator("newest", generator.height, generator.width),
     }
@@ -66,7 +68,8 @@ def evaluate(
         groups = []
         for first in range(0, len(seeds), _WORLDS):
             walks = _walks(tuple(seeds[first : first + _WORLDS]), steps, tour, generator.height, generator.width)
-            groups.append(follow(painters[name], walks, replay, num_context, num_steps=num_steps))
+            exact = name != ESTIMATED
+            groups.append(follow(painters[name], walks, replay, num_context, exact, num_steps=num_steps))
             if shown is None and name == "generator" and not replay:
                 shown = (walks, groups[0])
         figures.append(_figures(groups, tour, replay, name))
@@ -95,7 +98,7 @@ def _figures(groups: list[Walked], tour: int, replay: bool, name: str) -> dict:
         "ci95_db": round(half, 2),
         "psnr_db_by_step": [round(value, 2) for value in values.mean(0).tolist()],
     }
-    if name == "generator":
+    if name in ("generator", ESTIMATED):
         figures["own_share"] = round(torch.cat([group.own_weight for group in groups]).mean().item(), 3)
     return figures
 

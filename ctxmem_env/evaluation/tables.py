@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from ctxmem_env.evaluation.run import VERSION
+from ctxmem_env.evaluation.run import ESTIMATED, VERSION
 
 _PAINTERS = {
     "generator": "**{model}**",
+    ESTIMATED: "{model}, seeded without depth",
     "copy_best": "copy of the best retrieved frame",
     "copy_newest": "copy of the newest frame",
 }
