@@ -235,3 +235,14 @@ def test_geometry_is_the_same_inside_autocast(true_views):
     exact = list(results())
     with torch.autocast("cpu", torch.bfloat16):
         assert all(torch.equal(a, b) for a, b in zip(exact, results(), strict=True))
+
+
+def test_a_near_wall_that_has_grown_hides_what_is_behind_it():
+    # A wall 4 m ahead, and a red one behind it that a second camera sees: 1 m from the first wall its points are four
+    # pixels apart, and no red may shine through between them.
+    frames, depth, poses = memory(wall(4.0, 0.5), wall(8.0, -0.5))
+    near = poses[:, :1].clone()
+    near[..., 0] = 3.0
+    colours, log_depth, covered = splat(frames, depth, poses, everything(2), near, FOV)
+    assert (covered == 1).all() and (colours == 0.5).all()
+    torch.testing.assert_close(log_depth, torch.zeros_like(log_depth), atol=2e-3, rtol=0)

@@ -21,8 +21,7 @@ _METRES = 4.0
 @full_precision
 def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
     """P_reference P^-1 (B, n, 4, 4) of poses (B, n, 6) and a reference (B, 6) that share a fov (B,) in degrees."""
-    with torch.autocast(poses.device.type, enabled=False):  # bfloat16 would lose the place of a distant camera
-        relative = invert_rigid(camera_to_world(reference.float()))[:, None] @ camera_to_world(poses.float())
+    relative = invert_rigid(camera_to_world(reference.float()))[:, None] @ camera_to_world(poses.float())
     relative[..., :3, 3] /= _METRES
     f = focal(fov)[:, None, None]
     scale = torch.cat([f, f, torch.ones_like(f), torch.ones_like(f)], dim=-1)

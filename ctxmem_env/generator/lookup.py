@@ -41,25 +41,36 @@ def splat(
     batch, slots, _, height, width = frames.shape
     targets = poses.shape[1]
     rays = pixel_rays(height, width, fov).flatten(1, 2)  # (B, HW, 3)
-    with torch.autocast(poses.device.type, enabled=False):  # bfloat16 would place points centimetres off
-        points = _transform(rays[:, None] * depth.flatten(2)[..., None], camera_to_world(context_poses.float()))
-        world_to_target = invert_rigid(camera_to_world(poses.float()))
-        points = _transform(points.flatten(1, 2)[:, None], world_to_target)  # (B, S, kHW, 3)
+    points = _transform(rays[:, None] * depth.flatten(2)[..., None], camera_to_world(context_poses.float()))
+    world_to_target = invert_rigid(camera_to_world(poses.float()))
+    points = _transform(points.flatten(1, 2)[:, None], world_to_target)  # (B, S, kHW, 3)
     image, z = _project(points, fov, height, width)
     column = ((image[..., 0] + 1) * (width / 2)).floor()
     row = ((image[..., 1] + 1) * (height / 2)).floor()
     valid = (z > MIN_DEPTH) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     valid &= mask.repeat_interleave(height * width, dim=1)[:, None] & (depth.flatten(1) > MIN_DEPTH)[:, None]
-    # The depth in units of 1/1024 m above, the pixel's index below: one minimum finds both.
+    # The depth in units of 1/1024 m above, the pixel's index below: one minimum finds both. Such numbers are exact in
+    # float64.
     source = torch.arange(slots * height * width, device=z.device)
     bits = int(source.numel()).bit_length()
-    key = (z.clamp(0, 1e4) * 1024).long() << bits | source
+    key = ((z.clamp(0, 1e4) * 1024).long() << bits | source).double()
     place = torch.where(valid, row.long() * width + column.long(), height * width)
-    empty = torch.iinfo(torch.int64).max
-    nearest = key.new_full((batch, targets, height * width + 1), empty).scatter_reduce(-1, place, key, "amin")
-    nearest = nearest[..., :-1]
-    covered = nearest != empty
-    source = torch.where(covered, nearest & ((1 << bits) - 1), 0)
+    empty = 2.0**52
+    larger = depth.flatten(1)[:, None] / z.clamp(min=MIN_DEPTH)  # than in the remembered frame
+
+    def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
+        nearest = key.new_full((batch, targets, height * width + 1), empty).scatter_reduce(-1, place, key, "amin")
+        nearest = nearest[..., :-1].unflatten(-1, (height, width))
+        return nearest if size == 1 else -F.max_pool2d(-nearest, size, stride=1, padding=size // 2)
+
+    nearest = throw(key, 1)
+    for least, size in ((1.25, 3), (2.5, 5)):
+        # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
+        surface = throw(torch.where(larger > least, key, empty), size)
+        nearest = torch.where(surface < 0.85 * nearest, surface, nearest)
+    nearest = nearest.flatten(2)
+    covered = nearest < empty
+    source = torch.where(covered, nearest.long() & ((1 << bits) - 1), 0)
     z = z.gather(2, source).clamp(min=MIN_DEPTH).log() * covered
     colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
     colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1)) * covered[:, :, None]
@@ -69,13 +80,21 @@ def splat(
 
 
 def _close_cracks(known: Tensor) -> Tensor:
-    """known (N, 5, H, W), cover last: a pixel with at least four covered neighbours takes their mean.
+    """known (N, 5, H, W), log depth and cover last: a pixel in a crack takes the mean of the surface around it.
 
-    A surface that comes nearer is thrown with gaps of a pixel between its points.
+    A surface that comes nearer is thrown with gaps between its points. A gap is empty, with at least four covered
+    neighbours, or shows what lies behind: then five of the eight neighbours or more are nearer by a sixth.
     """
-    near = 9 * F.avg_pool2d(known, 3, stride=1, padding=1)
-    crack = (known[:, 4:] == 0) & (near[:, 4:] > 3.5)
-    return torch.where(crack, near / near[:, 4:].clamp(min=1), known)
+    height, width = known.shape[-2:]
+    near = F.unfold(known, 3, padding=1).view(*known.shape[:2], 9, height, width)
+    covered = near[:, 4] > 0
+    in_front = covered & (near[:, 3] < known[:, 3:4] - 0.16)
+    empty = known[:, 4:] == 0
+    count = torch.where(empty, covered, in_front).sum(1, keepdim=True)
+    crack = count >= torch.where(empty, 4, 5)
+    surface = torch.where(empty, covered, in_front)[:, None]
+    mean = (near * surface).sum(2) / count.clamp(min=1)
+    return torch.where(crack, mean, known)
 
 
 @torch.no_grad()
@@ -141,10 +160,9 @@ def fetch(
     batch, slots, _, height, width = frames.shape
     targets = poses.shape[1]
     rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
-    with torch.autocast(poses.device.type, enabled=False):
-        points = _transform(rays * log_depth.flatten(2).exp()[..., None], camera_to_world(poses.float()))
-        world_to_context = invert_rigid(camera_to_world(context_poses.float()))
-        points = _transform(points[:, :, None], world_to_context[:, None])  # (B, S, k, HW, 3)
+    points = _transform(rays * log_depth.flatten(2).exp()[..., None], camera_to_world(poses.float()))
+    world_to_context = invert_rigid(camera_to_world(context_poses.float()))
+    points = _transform(points[:, :, None], world_to_context[:, None])  # (B, S, k, HW, 3)
     image, z = _project(points, fov, height, width)
     visible = (z > MIN_DEPTH) & (image.abs() < 1).all(-1) & mask[:, None, :, None]
     log_z = z.clamp(min=MIN_DEPTH).log()
