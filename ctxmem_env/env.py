@@ -103,7 +103,7 @@ class GenerativeSceneEnv(gym.Env):
     | Option  | Meaning                                                                                        |
     |---------|------------------------------------------------------------------------------------------------|
     | `scene` | int: seed of a rendered scene; str: a style, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
-    | `image` | path, PIL image or uint8 array: this picture, cropped to the shape of a frame, is the first frame |
+    | `image` | path, PIL image or uint8 array: the middle of this picture is the first frame; what it shows beside the middle is remembered too |
     | `tour`  | number of true frames, views around the start, that are remembered before the first frame      |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image |
     | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |

@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ctxmem_env.camera import MAX_PITCH
 from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.photograph import open_image, views
 from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
 OPTIONS = ("scene", "image", "tour", "pose", "fov")
@@ -23,13 +23,13 @@ START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a milli
 class Start:
     """A checked start. `scene` and `image` are never both given; neither means a scene drawn at random.
 
-    scene: seed or style name; image: uint8 (H, W, 3) of the generator's size; tour: number of frames
+    scene: seed or style name; image: a picture of any size; tour: number of frames
     remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in metres and radians; fov: of a
     frame, in degrees.
     """
 
     scene: int | str | None
-    image: np.ndarray | None
+    image: Image.Image | None
     tour: int
     pose: tuple[float, ...] | None
     fov: float
@@ -62,11 +62,7 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
         fov = check_fov("options['fov']", given["fov"])
     if "image" not in given:
         return Start(scene, None, tour, pose, fov)
-    picture = open_image(given["image"])
-    middle = _crop_to_shape(picture, width / height)
-    # PIL widens the kernel when it shrinks a picture, so that nothing aliases.
-    frame = np.array(middle.resize((width, height), Image.Resampling.LANCZOS))
-    return Start(None, frame, 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
+    return Start(None, open_image(given["image"]), 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
 
 
 def first_frames(
@@ -79,8 +75,10 @@ def first_frames(
     ValueError when the pose is not in free space.
     """
     if start.image is not None:
-        poses = torch.tensor([start.pose], dtype=torch.float32, device=device)
-        return torch.from_numpy(start.image)[None].to(device), None, poses, None
+        frames, turns = views(start.image, height, width, start.fov)
+        poses = torch.tensor([start.pose], dtype=torch.float32).repeat(len(turns), 1)
+        poses[:, 3:5] += torch.tensor(turns)
+        return frames.to(device), None, poses.to(device), None
     scene = build_scene(start.scene) if isinstance(start.scene, int) else build_scene(scene_seed, start.scene)
     if start.pose is None:
         pose = spawn(scene, rng)
@@ -103,49 +101,6 @@ def check_fov(argument: str, fov: object) -> float:
     if isinstance(fov, bool) or not isinstance(fov, int | float | np.number) or not 10 <= fov <= 150:
         raise ValueError(f"{argument}={fov!r}; expected a horizontal field of view in degrees, from 10 to 150.")
     return float(fov)
-
-
-def open_image(image: object) -> Image.Image:
-    """A path, PIL image or uint8 array (H, W, 3 or 4) as an upright RGB image; transparency is dropped."""
-    if isinstance(image, Image.Image):
-        picture = image
-    elif isinstance(image, str | Path):
-        try:
-            with Image.open(image) as file:
-                file.load()
-                picture = file.copy()
-        except FileNotFoundError:
-            raise ValueError(f"image={str(image)!r} does not exist; give the path of an image file.") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise ValueError(
-                f"image={str(image)!r} is not an image file that can be read ({error}); give a PNG or JPEG file."
-            ) from None
-    elif isinstance(image, np.ndarray):
-        if image.dtype != np.uint8:
-            raise ValueError(
-                f"image has dtype {image.dtype}; expected uint8 in [0, 255]. For values in [0, 1] pass "
-                f"(image * 255).round().astype(numpy.uint8)."
-            )
-        if image.ndim != 3 or image.shape[-1] not in (3, 4) or image.size == 0:
-            raise ValueError(
-                f"image has shape {image.shape}; expected (height, width, 3) or (height, width, 4), not empty."
-            )
-        picture = Image.fromarray(np.ascontiguousarray(image))
-    else:
-        raise ValueError(
-            f"image is a {type(image).__name__}; expected a path, a PIL image or a uint8 array (height, width, 3)."
-        )
-    if 0 in picture.size:
-        raise ValueError(f"image is empty, {picture.width} x {picture.height} pixels; give one with pixels.")
-    return ImageOps.exif_transpose(picture).convert("RGB")
-
-
-def _crop_to_shape(picture: Image.Image, aspect: float) -> Image.Image:
-    """The largest middle part whose width is `aspect` times its height, to the pixel."""
-    width = max(1, min(picture.width, round(picture.height * aspect)))
-    height = max(1, min(picture.height, round(picture.width / aspect)))
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
 
 
 def _check_scene(scene: object) -> int | str:

@@ -98,7 +98,8 @@ def test_a_photograph_becomes_the_first_frame_with_its_middle_uncut(tmp_path):
         np.testing.assert_allclose(info["pose"], [0, 0, 1.5, 0, 0, 0])
         painted = PoseGenerator.read(env.step(FORWARD)[0])
         np.testing.assert_allclose(painted.pose, [0.25, 0, 1.5, 0, 0, 0], atol=1e-6)
-        np.testing.assert_allclose(painted.context_poses, [[0, 0, 1.5, 0, 0, 0]])
+        np.testing.assert_allclose(painted.context_poses[0], [0, 0, 1.5, 0, 0, 0])
+        assert len(painted.context_poses) == 3  # what the picture shows to the left and the right is remembered
 
 
 def test_a_large_photograph_is_shrunk_without_aliasing():

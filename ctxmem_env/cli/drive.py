@@ -13,7 +13,8 @@ from ctxmem_env.actions import ContinuousActions, DiscreteActions
 from ctxmem_env.camera import cropped_fov
 from ctxmem_env.cli import Rollout
 from ctxmem_env.errors import unknown_name
-from ctxmem_env.start import check_fov, open_image
+from ctxmem_env.photograph import open_image
+from ctxmem_env.start import check_fov
 from ctxmem_env.trajectory import Trajectory, read_trajectory
 
 # Two looks around and back to the first view: what is seen again was painted in between. It stays within a metre of
