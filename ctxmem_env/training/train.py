@@ -119,7 +119,7 @@ def repaint_context(model: SceneTransformer, batch: dict[str, Tensor], generator
         poses[:, odd],
         batch["mask"][:, odd],
     )
-    fetched = view.own_weight < 0.3
+    fetched = (view.own_weight < 0.3) & (batch["context_depth"][:, even] > 0)  # a frame from outside stays as it came
     painted = ((view.frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(2, -1)
     old_frames, old_depth = batch["context_frames"][:, even], batch["context_depth"][:, even]
     batch["context_frames"][:, even] = torch.where(fetched[..., None], painted, old_frames)
