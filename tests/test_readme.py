@@ -13,7 +13,6 @@ from PIL import Image
 
 from ctxmem_env import retrieval
 from ctxmem_env.cli import main
-from ctxmem_env.generator import locate
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -43,21 +42,13 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def nano(untrained_model, tmp_path, monkeypatch):
-    """An untrained model answers to "nano" where the trained one is not packaged yet."""
-    if "nano" not in locate.packaged_names():
-        (tmp_path / "nano").symlink_to(untrained_model)
-        monkeypatch.setattr(locate, "PACKAGED", tmp_path)
-
-
 def test_the_first_screen_has_the_two_commands():
     screen = "\n".join(README.splitlines()[:40])
     assert "pip install -e . && ctxmem rollout --out walk.mp4" in screen
     assert 'pip install -e ".[dev]" && pytest' in screen
 
 
-@pytest.mark.usefixtures("place", "nano")
+@pytest.mark.usefixtures("place")
 def test_python_blocks_run(monkeypatch):
     """One after the other in one session, as a reader would paste them."""
     monkeypatch.setattr(retrieval, "RETRIEVAL", retrieval.RETRIEVAL.copy())
@@ -68,7 +59,7 @@ def test_python_blocks_run(monkeypatch):
         exec(compile(block, "README.md", "exec"), session)
 
 
-@pytest.mark.usefixtures("place", "nano")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(
     "command",
     [
@@ -123,7 +114,7 @@ def test_the_file_tree_lists_what_is_there():
     tree = next(block for language, block in BLOCKS if language == "" and block.startswith("ctxmem_env/"))
     listed = set(re.findall(r"^  (\S+?)/? ", tree, flags=re.MULTILINE))
     there = {path.name for path in (ROOT / "ctxmem_env").iterdir() if path.name != "__pycache__"}
-    assert listed == there | {"weights"}  # which is not in version control before a model is packaged
+    assert listed == there
 
 
 def test_links_lead_to_files():
