@@ -39,8 +39,8 @@ def results_table(results: dict) -> str:
         rows.append(f"| {name.format(model=Path(results['model']).name)} | {' | '.join(cells)} |")
     note = (
         f"Walks of {results['steps']} steps through {seeds[1] - seeds[0] + 1} test scenes (seeds {seeds[0]} to "
-        f"{seeds[1]}), mean and 95 % interval over scenes; {results['num_steps']} denoising steps, "
-        f"{results['num_context']} context frames; commit {results['commit']}, {machine['cpu']}, "
+        f"{seeds[1]}), mean and 95 % interval over scenes; denoising steps: {results['num_steps']}, context frames: "
+        f"{results['num_context']}; commit {results['commit']}, {machine['cpu']}, "
         f"torch {machine['torch']}."
     )
     return "\n".join([*rows, "", note])
