@@ -86,6 +86,6 @@ class SceneGenerator(DiffusionPipeline):
 
 
 def _pose_distance(poses: Tensor, pose: Tensor) -> Tensor:
-    """How differently poses (N, 6) look from one pose (6,): radians of turn, and a radian for every two metres."""
+    """How differently poses (N, 6) look from one pose (6,): 1 - cos of the turn, and 1 for every two metres."""
     turn = 1 - torch.cos(poses[:, 3] - pose[3]) * torch.cos(poses[:, 4] - pose[4])
     return turn + (poses[:, :3] - pose[:3]).norm(dim=-1) / 2
