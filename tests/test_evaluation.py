@@ -234,7 +234,7 @@ def test_only_test_scenes_are_evaluated(results):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scenes": 0}, r"scenes=0 is out of range; expected an integer in \[1, 1000\]"),
+        ({"scenes": 1}, r"scenes=1 is out of range; expected an integer in \[2, 1000\]"),
         ({"scenes": 1001}, r"scenes=1001 is out of range"),
         ({"steps": 0}, r"steps=0 is out of range; expected an integer of at least 1"),
         ({"num_steps": 0}, r"num_steps=0 is out of range"),

@@ -39,14 +39,14 @@ def evaluate(
 
     Args:
         model: a packaged generator or a folder.
-        scenes: test scenes; each walk is a function of its scene's seed.
+        scenes: test scenes, at least 2, for there is an interval; each walk is a function of its scene's seed.
         steps: length of a walk.
         num_steps: denoising steps; None for the generator's default.
         num_context: context slots.
         tours: numbers of true frames in memory before the walk; one protocol run for each.
         sheet: a PNG of walks, generated above true, for the first tour.
     """
-    check_integer("scenes", scenes, 1, len(SPLITS["test"]))
+    check_integer("scenes", scenes, 2, len(SPLITS["test"]))
     for name, value in (("steps", steps), ("num_steps", num_steps), ("num_context", num_context)):
         if value is not None:
             check_integer(name, value, 1)
