@@ -66,10 +66,10 @@ class TrainConfig:
     own_weight: float = 0.3  # of the network's own pixels, so that it learns to paint where it could fetch
     self_context: float = 0.3  # share of steps whose context the model has first repainted from its other frames
     self_context_from: int = 1_000  # the step from which it does
-    adversarial_weight: float = (
-        0.5  # of the critic's pull on painted pixels, relative to the colour loss; 0 = no critic
-    )
+    example_weight: float = 0.3  # of pixels beyond all borders, where an example stands for the truth
+    adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
+    init: str = ""  # a generator's name or folder, whose weights the run begins with; empty for random ones
     precision: str = "bfloat16"
     compile: bool = False
     threads: int = 1
@@ -83,7 +83,7 @@ class TrainConfig:
         check_integer("seed", self.seed, 0)
         for name in ("num_steps", "warmup_steps", "threads", "validate_every", "validation_scenes", "checkpoint_every"):
             check_integer(name, getattr(self, name), 1)
-        for name in ("decay_fraction", "ema_decay", "self_context"):
+        for name in ("decay_fraction", "ema_decay", "self_context", "example_weight"):
             _check_share(name, getattr(self, name))
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)

@@ -80,8 +80,10 @@ def test_a_generator_is_a_diffusers_pipeline(tmp_path):
         read_generator(tmp_path / "pipeline"),  # without checksums, as any folder of diffusers is
     ):
         assert isinstance(loaded, DiffusionPipeline) and loaded.default_num_steps == 3
+        weights = generator.transformer.state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in loaded.transformer.state_dict().items())
         for one, other in zip(view(loaded), view(generator), strict=True):
-            torch.testing.assert_close(one, other, atol=0, rtol=0)
+            torch.testing.assert_close(one, other)  # where a tensor lies in memory decides how its sums are rounded
 
 
 def test_a_folder_is_replaced_whole_and_a_model_card_in_it_survives(folder):

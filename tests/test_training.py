@@ -11,6 +11,7 @@ from PIL import Image
 
 from ctxmem_env.camera import motion_between
 from ctxmem_env.config import DataConfig, TrainConfig
+from ctxmem_env.generator.flow import draw_times
 from ctxmem_env.generator.store import read_generator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.scenes import build_scene, render, split_of, stack_scenes
@@ -296,6 +297,36 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path):
     tensors, facts = load_checkpoint(path)
     assert torch.equal(tensors["a"], torch.arange(3.0)) and facts == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_begins_with_the_weights_of_init_and_refuses_another_shape(whole_run, tmp_path):
+    run, _ = whole_run
+    still = dataclasses.replace(CONFIG, init=str(run / "generator"), num_steps=1, learning_rate=0.0)
+    train(dataclasses.replace(still, adam_learning_rate=0.0), tmp_path / "on", quiet=True)
+    first, init = (read_generator(path / "generator").transformer.state_dict() for path in (tmp_path / "on", run))
+    assert all(torch.equal(value, init[name]) for name, value in first.items())
+    other = dataclasses.replace(still, model={**CONFIG.model, "dim": 64})
+    with pytest.raises(ValueError, match=r"init=.* is a model with dim=32, the config asks for 64; give both"):
+        train(other, tmp_path / "other", quiet=True)
+    assert not list((tmp_path / "other").glob("*.safetensors"))
+
+
+def test_beyond_all_borders_the_example_stands_for_the_truth():
+    torch.manual_seed(0)
+    model = SceneTransformer(**CONFIG.model)
+    batch = some_batches(newest_only=1.0, nothing=0.0, outside=0.0, corrupt=0.0)[1]
+    batch["poses"][..., 3] += np.pi  # all views look away from what is remembered
+    # With nothing but noise in the input the truth can be known from the loss alone.
+    seed = next(s for s in range(100) if (draw_times((2, 2), torch.Generator().manual_seed(s)) == 1).all())
+
+    def colour(**changes):
+        config = dataclasses.replace(CONFIG, example_weight=1.0)
+        parts = losses(model, {**batch, **changes}, config, torch.Generator().manual_seed(seed))[1]
+        return parts["colour"], parts["depth"]
+
+    assert colour() == colour(frames=255 - batch["frames"], depth=batch["depth"] + 1)
+    batch["poses"][..., 3] -= np.pi
+    assert colour() != colour(frames=255 - batch["frames"], depth=batch["depth"] + 1)
 
 
 @pytest.mark.parametrize(

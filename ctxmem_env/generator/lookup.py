@@ -6,6 +6,8 @@ view at its predicted depth into every remembered frame, and brings back colours
 computed anew for every view from the frames that retrieval chose. A frame from outside has no depth yet: 0 says so.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
 
 MIN_DEPTH = 0.05
+UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 
 
 def _transform(points: Tensor, matrix: Tensor) -> Tensor:
@@ -102,39 +105,55 @@ def _close_cracks(known: Tensor) -> Tensor:
 def extend(
     frames: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Remembered frames carried on beyond their borders, as S new views see them: a wall goes on, a floor is a floor.
+    """Remembered frames carried on beyond their borders, as S new views see them: an example of what may be there.
 
-    A direction of the new view is looked up in the remembered frame that comes nearest to it, at the same elevation
-    and at the nearest azimuth that the frame holds; where the cameras stand is ignored. That is no geometry but a
-    guess, from which the network paints what no frame has seen.
+    Each frame is wound around its camera like the picture on a cylinder, again and again: beyond its right border it
+    begins anew at its left one. A direction of the new view is looked up in the frame that comes nearest to it, at
+    its own elevation, so that a floor stays a floor; where the cameras stand is ignored. That is no geometry but an
+    example of the place, as sharp as what was seen. Winding does not degenerate where views follow each other in
+    small steps: mirrored frames would repeat a strip as narrow as the step, and their outermost column would smear.
 
-    Arguments as in `splat`. Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and by how many radians the
-    azimuth was moved (B, S, 1, H, W), pi where nothing is remembered.
+    Arguments as in `splat`. Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W), `UNKNOWN` where the frame has
+    none, and by how many radians the azimuth lies beyond the frame's border (B, S, 1, H, W): 0 inside it, pi where
+    nothing is remembered.
     """
     height, width = depth.shape[2:]
+    rotations = camera_to_world(context_poses.float())[..., :3, :3]  # (B, k, 3, 3)
     rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
     rays = rays @ camera_to_world(poses.float())[..., :3, :3].transpose(-1, -2)  # (B, S, HW, 3), in the world
-    rays = rays[:, :, None] @ camera_to_world(context_poses.float())[:, None, :, :3, :3]  # (B, S, k, HW, 3)
-    x, y, z = rays.unbind(-1)
-    f = focal(fov)[:, None, None, None]
-    azimuth = torch.atan2(x, z)
-    border = torch.atan((1 - 1 / width) / f)
-    nearest = azimuth.clamp(-border, border)
-    row = y / torch.hypot(x, z) / nearest.cos() * f * (width / height)  # [-1, 1] across the height
-    moved = (azimuth - nearest).abs()
-    # A little is added for rows that had to be moved too, and for every metre between the cameras.
-    effort = moved + 0.3 * (row.abs() - 1).clamp(min=0, max=3)
-    apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1)
-    effort = effort + 0.1 * apart[..., None]
+    level = rays[..., :2].norm(dim=-1)
+    f = focal(fov)[:, None, None]
+    border, upper = torch.atan(1 / f), torch.atan(height / width / f)
+    yaw, pitch = context_poses[:, None, :, None, 3].float(), context_poses[:, None, :, None, 4].float()
+    azimuth = torch.atan2(rays[..., 1], rays[..., 0])[:, :, None] - yaw  # (B, S, k, HW)
+    azimuth = torch.remainder(azimuth + torch.pi, 2 * torch.pi) - torch.pi
+    moved = (azimuth.abs() - border[:, :, None]).clamp(min=0)
+    # A little is added for rows that are not in the frame either, and for every metre between the cameras.
+    above = (torch.atan2(rays[..., 2], level)[:, :, None] - pitch).abs()
+    apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1)[..., None]
+    effort = moved + 0.3 * (above - upper[:, :, None]).clamp(min=0) + 0.1 * apart
     slot = effort.masked_fill(~mask[:, None, :, None], torch.inf).argmin(2, keepdim=True)  # (B, S, 1, HW)
-    nearest, row, moved = (value.gather(2, slot)[:, :, 0] for value in (nearest, row, moved))
-    column = nearest.tan() * f[:, 0]
+    moved, azimuth = moved.gather(2, slot)[:, :, 0], azimuth.gather(2, slot)[:, :, 0]
+    slot = slot[:, :, 0]
+    wound = torch.remainder(azimuth + border, 2 * border) - border
+    turn = wound - azimuth
+    x, y = rays[..., 0], rays[..., 1]
+    turned = torch.stack([x * turn.cos() - y * turn.sin(), x * turn.sin() + y * turn.cos(), rays[..., 2]], dim=-1)
+    each = rotations.flatten(2)[:, None].expand(-1, poses.shape[1], -1, -1)
+    each = each.gather(2, slot[..., None].expand(-1, -1, -1, 9)).unflatten(-1, (3, 3))
+    x, y, z = (turned[..., None] * each).sum(-2).unbind(-1)
+    z = z.clamp(min=0.2)
+    column, row = x / z * f, y / z * f * (width / height)
+    row = (torch.remainder(row - 1, 4) - 2).abs() - 1  # mirrored above and below
     column = ((column + 1) * (width / 2)).long().clamp(0, width - 1)
     row = ((row + 1) * (height / 2)).long().clamp(0, height - 1)
     known = torch.cat([frames, depth.clamp(min=MIN_DEPTH).log()[:, :, None]], dim=2)
     known = known.transpose(1, 2).flatten(2)[:, None].expand(-1, poses.shape[1], -1, -1)  # (B, S, 4, k HW)
-    place = (slot[:, :, 0] * height + row) * width + column
-    found = known.gather(3, place[:, :, None].expand(-1, -1, 4, -1)) * mask.any(1)[:, None, None, None]
+    place = (slot * height + row) * width + column
+    found = known.gather(3, place[:, :, None].expand(-1, -1, 4, -1))
+    # The point lies as far away along the level as the example's: z of the new view is 1 on its own ray.
+    found[:, :, 3] -= torch.where(found[:, :, 3] > UNKNOWN, z.log(), 0.0)
+    found = found * mask.any(1)[:, None, None, None]
     moved = torch.where(mask.any(1)[:, None, None], moved, torch.pi)
     shape = (*poses.shape[:2], -1, height, width)
     return found[:, :, :3].reshape(shape), found[:, :, 3:].reshape(shape), moved.view(shape)

@@ -81,12 +81,13 @@ def read_generator(folder: Path) -> SceneGenerator:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies matrices in it (GPUs, CPUs with AMX), float32 elsewhere."""
+    """bfloat16 where the hardware multiplies matrices in it (GPUs, CPUs with AMX or AVX-512 BF16), else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Not public yet; without it a CPU counts as one that has no AMX.
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.bfloat16 if device.type == "cpu" and has_amx else torch.float32
+    # Not public yet; a CPU of which torch cannot tell counts as one that has neither.
+    units = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    fast = any(getattr(torch.cpu, unit, lambda: False)() for unit in units)
+    return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
 
 
 def _read_json(folder: Path, name: str | Path) -> dict:

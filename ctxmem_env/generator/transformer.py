@@ -25,7 +25,7 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.lookup import extend, fetch, splat
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, splat
 
 
 class View(NamedTuple):
@@ -242,8 +242,11 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if not c.lookup:
             return View(own, own, log_depth, torch.ones_like(log_depth))
         hints = inputs.unflatten(0, (batch, targets))
-        thrown, covered, extended = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11]
-        own = own + torch.sigmoid(out[:, :, 10:]) * (extended - own)
+        thrown, covered, example, example_depth = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11], hints[:, :, 11]
+        # What is painted after an example takes its depth with its colour, or edges of the two would not meet.
+        follow = torch.sigmoid(out[:, :, 10:])
+        own = own + follow * (example - own)
+        log_depth = log_depth + follow[:, :, 0] * (example_depth > UNKNOWN) * (example_depth - log_depth)
         trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
         colours, evidence, visible = fetch(log_depth, poses, frames, depth, context_poses, mask, fov)

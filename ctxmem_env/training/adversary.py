@@ -35,9 +35,8 @@ class Adversary:
         self.critic = Critic().to(device)
         self.optimizer = torch.optim.AdamW(self.critic.parameters(), lr=learning_rate, betas=(0.0, 0.99))
 
-    def step(self, frames: Tensor, clean: Tensor, own_weight: Tensor) -> None:
-        """Train the critic on generated and true frames (N, 3, H, W) and painted shares (N, H, W)."""
-        painted = own_weight.detach()[:, None]
+    def step(self, frames: Tensor, clean: Tensor, painted: Tensor) -> None:
+        """Train the critic on generated and true frames (N, 3, H, W) and painted shares (N, 1, H, W)."""
         mixed = painted * frames.detach() + (1 - painted) * clean
         fake, real = self.critic(mixed, painted), self.critic(clean, painted)
         # Where nothing was painted the two are the same frame: there is nothing to learn.
@@ -47,9 +46,8 @@ class Adversary:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def pull(self, frames: Tensor, clean: Tensor, own_weight: Tensor, reconstruction: Tensor) -> Tensor:
+    def pull(self, frames: Tensor, clean: Tensor, painted: Tensor, reconstruction: Tensor) -> Tensor:
         """The critic's wish as a gradient at `frames`, as strong as `reconstruction`, the gradient of that loss."""
-        painted = own_weight.detach()[:, None]
         frames = frames.detach().requires_grad_()
         score = self.critic(painted * frames + (1 - painted) * clean, painted)
         weight = F.avg_pool2d(painted, 8)

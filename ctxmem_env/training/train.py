@@ -21,8 +21,10 @@ from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
+from ctxmem_env.generator.locate import find_generator
+from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN
 from ctxmem_env.generator.pipeline import SceneGenerator
-from ctxmem_env.generator.store import save_generator
+from ctxmem_env.generator.store import read_generator, save_generator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.checkpoint import (
@@ -33,6 +35,8 @@ from ctxmem_env.training.checkpoint import (
 )
 from ctxmem_env.training.data import SceneBatches, batches, to_float
 from ctxmem_env.training.validate import validate, validation_batch
+
+_BEYOND = 0.02  # radians, about a pixel: less is a gap in what is seen, not the end of it
 
 
 def rate(step: int, config: TrainConfig) -> float:
@@ -65,14 +69,16 @@ def losses(
     generator: torch.Generator,
     adversary: Adversary | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The training loss of one batch and its parts: colour, the network's own colour, log depth."""
+    """The training loss of one batch and its parts: colour, the network's own colour, log depth.
+
+    Beyond the borders of all remembered frames there are many right answers, and their average is fog: there the
+    example that `lookup.extend` gives stands for the truth, and the critic says what else is wrong with it.
+    """
     clean = to_float(batch["frames"])
     t = draw_times(clean.shape[:2], generator).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     context = to_float(batch["context_frames"])
-    view = model(
-        add_noise(clean, t, noise),
-        t,
+    memory = (
         batch["poses"],
         batch["fov"],
         context,
@@ -80,18 +86,29 @@ def losses(
         batch["context_poses"],
         batch["mask"],
     )
+    seen = model.look(*memory)
+    view = model(add_noise(clean, t, noise), t, *memory, seen=seen)
     weight = loss_weight(t)[..., None, None, None]
+    target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
+    painted = torch.zeros_like(clean[:, :, :1])
+    if seen.hints is not None:
+        _, _, covered, example, example_depth, moved = seen.hints.split([3, 1, 1, 3, 1, 1], dim=2)
+        beyond = (covered == 0) & (moved > _BEYOND) & (moved < torch.pi)
+        painted = beyond.to(clean)
+        target = torch.where(beyond, example, clean)
+        target_depth = torch.where((beyond & (example_depth > UNKNOWN))[:, :, 0], example_depth[:, :, 0], target_depth)
+        weight = weight * (1 - (1 - config.example_weight) * painted)
 
     def colour(prediction: Tensor) -> Tensor:
         # Half squared and half absolute error: the first wants the right brightness, the second sharp edges.
-        error = prediction - clean
+        error = prediction - target
         return (weight * (error.square() + 0.2 * error.abs())).mean()
 
-    depth = (view.log_depth - batch["depth"].clamp(min=0.05).log()).abs().mean()
+    depth = (view.log_depth - target_depth).abs().mean()
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if adversary is not None:
-        frames, truth, painted = view.frames.flatten(0, 1), clean.flatten(0, 1), view.own_weight.flatten(0, 1)
+        frames, truth, painted = view.frames.flatten(0, 1), clean.flatten(0, 1), painted.flatten(0, 1)
         (reconstruction,) = torch.autograd.grad(parts["colour"], view.frames, retain_graph=True)
         pull = adversary.pull(frames, truth, painted, reconstruction.flatten(0, 1))
         total = total + config.adversarial_weight * (frames * pull).sum()
@@ -142,6 +159,15 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     torch.manual_seed(config.seed)  # of the initial weights; everything later draws from its own generator
     model = SceneTransformer(**config.model).to(device).to(memory_format=torch.channels_last)
     height, width = model.config.height, model.config.width
+    if config.init:
+        start = read_generator(find_generator(config.init)).transformer
+        for name in arguments:
+            if start.config[name] != model.config[name]:
+                raise ValueError(
+                    f"init={config.init!r} is a model with {name}={start.config[name]}, the config asks for "
+                    f"{model.config[name]}; give both the same shape, or leave init out"
+                )
+        model.load_state_dict(start.state_dict())
     ema = SceneTransformer(**config.model).to(device).requires_grad_(False)
     ema.load_state_dict(model.state_dict())
     adversary = Adversary(device)
