@@ -18,17 +18,22 @@ MIN_DEPTH = 0.05
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 
 
-def _transform(points: Tensor, matrix: Tensor) -> Tensor:
-    """Points (..., n, 3) moved by rigid matrices (..., 4, 4)."""
-    return points @ matrix[..., :3, :3].transpose(-1, -2) + matrix[..., None, :3, 3]
+def _rays_between(rays: Tensor, origin: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays (B, 3, n) of cameras `origin` in the frames of cameras `target`, poses (..., 6) that broadcast.
+
+    Returns directions (B, ..., 3, n) and offsets (B, ..., 3, 1): a point at depth d is offset + d * direction.
+    """
+    relative = invert_rigid(camera_to_world(target.float())) @ camera_to_world(origin.float())
+    rotations = relative[..., :3, :3]
+    directions = rotations.flatten(1, -2) @ rays
+    return directions.view(*rotations.shape[:-1], -1), relative[..., :3, 3:]
 
 
-def _project(points: Tensor, fov: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Image coordinates (..., n, 2) in [-1, 1] across the frame, and z (..., n), of camera-frame points (..., n, 3)."""
-    z = points[..., 2]
-    f = focal(fov).view(-1, *[1] * (points.dim() - 1))
-    aspect = points.new_tensor([1.0, width / height])
-    return points[..., :2] * (f * aspect) / z.clamp(min=MIN_DEPTH)[..., None], z
+def _project(points: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
+    """Image coordinates (..., 2, n), in [-1, 1] across the width, and z (..., n), of points (..., 3, n) before it."""
+    z = points[..., 2, :]
+    f = focal(fov).view(-1, *[1] * (z.dim() - 1))
+    return points[..., :2, :] * (f / z.clamp(min=MIN_DEPTH))[..., None, :], z
 
 
 @torch.no_grad()
@@ -43,23 +48,22 @@ def splat(
     """
     batch, slots, _, height, width = frames.shape
     targets = poses.shape[1]
-    rays = pixel_rays(height, width, fov).flatten(1, 2)  # (B, HW, 3)
-    points = _transform(rays[:, None] * depth.flatten(2)[..., None], camera_to_world(context_poses.float()))
-    world_to_target = invert_rigid(camera_to_world(poses.float()))
-    points = _transform(points.flatten(1, 2)[:, None], world_to_target)  # (B, S, kHW, 3)
-    image, z = _project(points, fov, height, width)
-    column = ((image[..., 0] + 1) * (width / 2)).floor()
-    row = ((image[..., 1] + 1) * (height / 2)).floor()
+    rays = pixel_rays(height, width, fov).flatten(1, 2).mT
+    directions, offsets = _rays_between(rays, context_poses[:, None], poses[:, :, None])
+    distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
+    image, z = _project(torch.addcmul(offsets, directions, distance[..., None, :]), fov)
+    column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
     valid = (z > MIN_DEPTH) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    valid &= mask.repeat_interleave(height * width, dim=1)[:, None] & (depth.flatten(1) > MIN_DEPTH)[:, None]
+    valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
     # The depth in units of 1/1024 m above, the pixel's index below: one minimum finds both. Such numbers are exact in
     # float64.
-    source = torch.arange(slots * height * width, device=z.device)
-    bits = int(source.numel()).bit_length()
-    key = ((z.clamp(0, 1e4) * 1024).long() << bits | source).double()
-    place = torch.where(valid, row.long() * width + column.long(), height * width)
+    count = slots * height * width
+    above = 2.0 ** count.bit_length()
+    z = z.flatten(2)
+    key = (z.clamp(0, 1e4).double() * 1024).floor() * above + torch.arange(count, device=z.device)
+    place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
     empty = 2.0**52
-    larger = depth.flatten(1)[:, None] / z.clamp(min=MIN_DEPTH)  # than in the remembered frame
+    larger = distance.flatten(2) / z.clamp(min=MIN_DEPTH)  # than in the remembered frame
 
     def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
         nearest = key.new_full((batch, targets, height * width + 1), empty).scatter_reduce(-1, place, key, "amin")
@@ -73,11 +77,12 @@ def splat(
         nearest = torch.where(surface < 0.85 * nearest, surface, nearest)
     nearest = nearest.flatten(2)
     covered = nearest < empty
-    source = torch.where(covered, nearest.long() & ((1 << bits) - 1), 0)
-    z = z.gather(2, source).clamp(min=MIN_DEPTH).log() * covered
+    source = torch.where(covered, nearest.remainder(above), 0.0).long()
+    z = z.gather(2, source).clamp(min=MIN_DEPTH).log()
     colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
-    colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1)) * covered[:, :, None]
-    known = torch.cat([colours, z[:, :, None], covered[:, :, None].to(z)], dim=2)
+    colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1))
+    covered = covered[:, :, None].to(z)
+    known = torch.cat([torch.cat([colours, z[:, :, None]], dim=2) * covered, covered], dim=2)
     known = _close_cracks(known.view(batch * targets, 5, height, width))
     return known.unflatten(0, (batch, targets)).split([3, 1, 1], dim=2)
 
@@ -89,15 +94,31 @@ def _close_cracks(known: Tensor) -> Tensor:
     neighbours, or shows what lies behind: then five of the eight neighbours or more are nearer by a sixth.
     """
     height, width = known.shape[-2:]
-    near = F.unfold(known, 3, padding=1).view(*known.shape[:2], 9, height, width)
-    covered = near[:, 4] > 0
-    in_front = covered & (near[:, 3] < known[:, 3:4] - 0.16)
     empty = known[:, 4:] == 0
-    count = torch.where(empty, covered, in_front).sum(1, keepdim=True)
-    crack = count >= torch.where(empty, 4, 5)
-    surface = torch.where(empty, covered, in_front)[:, None]
-    mean = (near * surface).sum(2) / count.clamp(min=1)
-    return torch.where(crack, mean, known)
+    behind = torch.where(empty, torch.inf, known[:, 3:4] - 0.16)  # a neighbour nearer than this is in front
+    around = F.pad(known, (1, 1, 1, 1))
+    depth = torch.where(around[:, 4:] == 0, torch.inf, around[:, 3:4])
+    total, count = torch.zeros_like(known), torch.zeros_like(known[:, :1])
+    for i in range(9):
+        if i != 4:
+            window = (..., slice(i // 3, i // 3 + height), slice(i % 3, i % 3 + width))
+            front = (depth[window] < behind).to(known)
+            count += front
+            total.addcmul_(around[window], front)
+    return torch.where(count >= torch.where(empty, 4.0, 5.0), total / count.clamp(min=1), known)
+
+
+def _first_smallest(values: Tensor) -> Tensor:
+    """Which of k values (B, S, k, n), none negative, is smallest: (B, S, 1, n), to about six digits.
+
+    The order of positive floats is that of their bits, so the last few may hold the index: one minimum, not two
+    passes as in `argmin`.
+    """
+    slots = values.shape[2]
+    spare = (1 << slots.bit_length()) - 1
+    bits = values.contiguous().view(torch.int32)
+    index = torch.arange(slots, dtype=torch.int32, device=values.device)[:, None]
+    return ((bits & ~spare) | index).amin(2, keepdim=True).bitwise_and_(spare).long()
 
 
 @torch.no_grad()
@@ -132,7 +153,7 @@ def extend(
     above = (torch.atan2(rays[..., 2], level)[:, :, None] - pitch).abs()
     apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1)[..., None]
     effort = moved + 0.3 * (above - upper[:, :, None]).clamp(min=0) + 0.1 * apart
-    slot = effort.masked_fill(~mask[:, None, :, None], torch.inf).argmin(2, keepdim=True)  # (B, S, 1, HW)
+    slot = _first_smallest(effort.masked_fill(~mask[:, None, :, None], torch.inf))  # (B, S, 1, HW)
     moved, azimuth = moved.gather(2, slot)[:, :, 0], azimuth.gather(2, slot)[:, :, 0]
     slot = slot[:, :, 0]
     wound = torch.remainder(azimuth + border, 2 * border) - border
@@ -178,14 +199,15 @@ def fetch(
     """
     batch, slots, _, height, width = frames.shape
     targets = poses.shape[1]
-    rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
-    points = _transform(rays * log_depth.flatten(2).exp()[..., None], camera_to_world(poses.float()))
-    world_to_context = invert_rigid(camera_to_world(context_poses.float()))
-    points = _transform(points[:, :, None], world_to_context[:, None])  # (B, S, k, HW, 3)
-    image, z = _project(points, fov, height, width)
-    visible = (z > MIN_DEPTH) & (image.abs() < 1).all(-1) & mask[:, None, :, None]
+    rays = pixel_rays(height, width, fov).flatten(1, 2).mT
+    directions, offsets = _rays_between(rays, poses[:, :, None], context_poses[:, None])
+    distance = log_depth.flatten(2).exp()[:, :, None, None]
+    image, z = _project(torch.addcmul(offsets, directions, distance), fov)  # (B, S, k, 2, HW), (B, S, k, HW)
+    image = image * image.new_tensor([[1.0], [width / height]])
+    inside = image.abs() < 1
+    visible = (z > MIN_DEPTH) & inside[..., 0, :] & inside[..., 1, :] & mask[:, None, :, None]
     log_z = z.clamp(min=MIN_DEPTH).log()
-    grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2)  # (B k, S, HW, 2)
+    grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2).mT  # (B k, S, HW, 2)
 
     def at(values: Tensor, mode: str) -> Tensor:  # (B, k, c, H, W) -> (B, S, k, c, HW)
         found = F.grid_sample(values.flatten(0, 1), grid, mode, padding_mode="border", align_corners=False)

@@ -63,9 +63,15 @@ class Block(nn.Module):
         """x (N, tokens, dim), condition (N, 6, dim)."""
         shift, scale, gate, shift2, scale2, gate2 = (condition + self.modulation)[:, :, None].unbind(1)
         normed = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
-        x = x + (1 + gate) * self.attention(normed, rotary, remembered)
+        x = torch.addcmul(x, 1 + gate, self.attention(normed, rotary, remembered))
         normed = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
-        return x + (1 + gate2) * self.down(F.relu(self.up(normed)).square())
+        hidden = F.relu(self.up(normed))
+        return torch.addcmul(x, 1 + gate2, self.down(hidden * hidden))
+
+
+def _join(features: Tensor, images: Tensor) -> Tensor:
+    """Channels of features (N, H, W, C) and images (N, c, H, W) as (N, C + c, H, W), in the layout that is fast."""
+    return torch.cat([features, images.to(features.dtype).permute(0, 2, 3, 1)], dim=-1).permute(0, 3, 1, 2)
 
 
 class SceneTransformer(ModelMixin, ConfigMixin):
@@ -129,7 +135,16 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         return rotary_table(c.height // c.patch_size, c.width // c.patch_size, c.dim // c.num_heads // 2, device)
 
     def _patches(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, self.config.patch_size).flatten(2).transpose(1, 2)
+        """Tokens (N, tokens, C p p) of images (N, C, H, W)."""
+        p = self.config.patch_size
+        x = x.unflatten(3, (-1, p)).unflatten(2, (-1, p))  # (N, C, rows, p, columns, p)
+        return x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+    def _pixels(self, tokens: Tensor) -> Tensor:
+        """Images (N, H, W, C), channels last, of tokens (N, tokens, C p p)."""
+        p = self.config.patch_size
+        x = tokens.unflatten(2, (-1, p, p)).unflatten(1, (self.config.height // p, self.config.width // p))
+        return x.permute(0, 1, 4, 2, 5, 3).flatten(3, 4).flatten(1, 2)
 
     def _condition(self, poses: Tensor, fov: Tensor, time: Tensor | None = None) -> Tensor:
         """poses (N, 6), fov (N,) degrees, time (N,) in [0, 1] -> (N, 6, dim). No position, no yaw: only gravity."""
@@ -230,16 +245,13 @@ class SceneTransformer(ModelMixin, ConfigMixin):
     def _paint(self, tokens, inputs, poses, fov, frames, depth, context_poses, mask) -> View:
         """The views that the last tokens (B S, tokens, dim) stand for: own pixels, depth, and colours from memory."""
         batch, targets = poses.shape[:2]
-        features = self.to_pixels(F.layer_norm(tokens, tokens.shape[-1:]))
-        c = self.config
-        features = features.transpose(1, 2).unflatten(2, (c.height // c.patch_size, c.width // c.patch_size))
-        features = F.pixel_shuffle(features, c.patch_size)
-        features = torch.cat([features, inputs.to(features)], 1).contiguous(memory_format=torch.channels_last)
+        features = self._pixels(self.to_pixels(F.layer_norm(tokens, tokens.shape[-1:])))
+        features = _join(features, inputs)
         features = F.relu(self.pixel_in(features))
         features = features + F.relu(self.pixel_mid(features))
-        out = self.pixel_out(features).float().unflatten(0, (batch, targets))
+        out = self.pixel_out(features).float().contiguous().unflatten(0, (batch, targets))
         own, log_depth = out[:, :, :3], out[:, :, 3] + 1.0  # e metres before anything is learned
-        if not c.lookup:
+        if not self.config.lookup:
             return View(own, own, log_depth, torch.ones_like(log_depth))
         hints = inputs.unflatten(0, (batch, targets))
         thrown, covered, example, example_depth = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11], hints[:, :, 11]
@@ -256,7 +268,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         weight = score.softmax(dim=2)
         blend = (weight[:, :, 1:, None] * colours).sum(2) + weight[:, :, :1] * own
         own_weight = weight[:, :, 0]
-        refined = torch.cat([features, blend.flatten(0, 1), own_weight.flatten(0, 1)[:, None]], dim=1)
-        refined = F.relu(self.refine_in(refined.to(features)))
+        refined = torch.cat([blend, own_weight[:, :, None]], dim=2).flatten(0, 1)
+        refined = F.relu(self.refine_in(_join(features.permute(0, 2, 3, 1), refined)))
         residual = self.refine_out(refined).float().unflatten(0, (batch, targets))
         return View(blend + residual, own, log_depth, own_weight)
