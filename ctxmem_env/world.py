@@ -70,6 +70,7 @@ class SceneWorld:
         # On the CPU whatever the device is, so that a seed means the same everywhere.
         self.generators = [torch.Generator() for _ in range(num_worlds)]
         self._cache = FeatureCache(max(cached_frames, num_context) * num_worlds)
+        self._unopened = set(range(num_worlds))
 
     @torch.no_grad()
     def reset(self, world: int, frames: Tensor, depth: Tensor, poses: Tensor, fov: float, seed: int) -> None:
@@ -106,11 +107,27 @@ class SceneWorld:
         newest = torch.full((len(self.poses), 1), -1, device=self.device)
         newest[world] = self.memory.lengths[world] - 1
         self._gather(newest)
+        self._unopened.discard(world)
 
     @torch.no_grad()
-    def advance(self, motion: Tensor) -> Step:
-        """Move every camera by a body-frame motion (B, 4) and paint what it sees."""
-        poses = move(self.poses, motion.to(self.poses))
+    def advance(self, motion: Tensor, moving: Tensor | None = None) -> Step:
+        """Move every camera by a body-frame motion (B, 4) and paint what it sees.
+
+        A world where `moving`, bool (B,), is False neither moves nor remembers nor draws random numbers, and its row
+        of the step means nothing: shapes stay those of the batch. None: all move.
+
+        Raises:
+            ValueError: a world that was never reset; no world has moved then.
+        """
+        if self._unopened:
+            raise ValueError(f"worlds {sorted(self._unopened)} hold no frame yet; reset each world before advance.")
+        poses, generators, movers = move(self.poses, motion.to(self.poses)), self.generators, None
+        if moving is not None:
+            moving = moving.to(self.device)
+            poses, movers = poses.where(moving[:, None], self.poses), moving.nonzero().flatten()
+            # Whoever stands still has its numbers drawn from a generator that is thrown away.
+            pairs = zip(generators, moving.tolist(), strict=True)
+            generators = [own if moves else torch.Generator() for own, moves in pairs]
         selection = select_context(
             self.retrieval,
             self.memory.poses,
@@ -118,11 +135,14 @@ class SceneWorld:
             poses,
             self.num_context,
             self.fov,
-            self.generators,
+            generators,
         )
         context, times = self._gather(selection.indices)
-        view = self.generator.generate(poses, context, self.fov, self.num_steps, self.generators)
-        self.memory.append(view.frames, view.depth, poses)
+        view = self.generator.generate(poses, context, self.fov, self.num_steps, generators)
+        if movers is None:
+            self.memory.append(view.frames, view.depth, poses)
+        else:
+            self.memory.append(view.frames[movers], view.depth[movers], poses[movers], worlds=movers)
         self.poses = poses
         return Step(
             view.frames,

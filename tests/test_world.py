@@ -155,6 +155,42 @@ def test_reset_of_one_world_leaves_the_others():
     assert read(a, 1).fov == pytest.approx(90.0)
 
 
+@pytest.mark.parametrize("retrieval", ["fov", "random"])
+def test_a_world_that_does_not_move_goes_on_later_as_if_nothing_had_been(retrieval):
+    batch, alone = open_world(num_worlds=3, retrieval=retrieval), open_world(num_worlds=3, retrieval=retrieval)
+    idle = {2: [1], 3: [0, 1], 4: [2]}  # step -> worlds that stand still in it
+    seen, expected = [[], [], []], [[], [], []]
+    for i in range(6):
+        before = batch.poses.clone(), batch.memory.lengths, [g.get_state() for g in batch.generators]
+        moving = torch.tensor([world not in idle.get(i, []) for world in range(3)])
+        step = batch.advance(FORWARD.repeat(3, 1), None if moving.all() else moving)
+        for world in range(3):
+            if moving[world]:
+                seen[world].append(step.frames[world])
+                continue
+            assert torch.equal(batch.poses[world], before[0][world])
+            assert batch.memory.lengths[world] == before[1][world]
+            assert torch.equal(batch.generators[world].get_state(), before[2][world])
+        for world, frame in enumerate(alone.advance(FORWARD.repeat(3, 1)).frames):
+            expected[world].append(frame)
+    for world in range(3):
+        assert len(seen[world]) < 6
+        assert torch.equal(torch.stack(seen[world]), torch.stack(expected[world][: len(seen[world])]))
+
+
+def test_worlds_that_were_never_reset_do_not_advance():
+    world = SceneWorld(PoseGenerator(), 3, num_context=4)
+    for b, left in ((2, r"worlds \[0, 1\] hold no frame yet"), (0, r"worlds \[1\] hold no frame yet")):
+        world.reset(b, *some_frames(3), fov=90.0, seed=0)
+        with pytest.raises(ValueError, match=left):
+            world.advance(FORWARD.repeat(3, 1))
+    with pytest.raises(ValueError, match=r"worlds=\[3\].*from 0 to 2"):
+        world.reset(3, *some_frames(3), fov=90.0, seed=0)
+    world.reset(1, *some_frames(3), fov=90.0, seed=0)
+    assert world.memory.lengths.tolist() == [3, 3, 3]
+    world.advance(FORWARD.repeat(3, 1))
+
+
 def test_features_of_a_world_that_was_reset_are_not_used_again():
     world = open_world(n=3)
     world.advance(FORWARD)
