@@ -26,6 +26,7 @@ class DataConfig:
     walk_length: int = 64
     tour: int = 12  # at most this many true frames are in memory before the walk begins
     shifted: float = 0.5  # share of walks as by continuous actions, which never repeat a pose exactly
+    small_steps: float = 0.3  # share of walks in smaller steps, down to a tenth, as a filmed camera moves
     newest_only: float = 0.3  # share of scenes whose context is the newest frame alone (the paper: 0.1)
     outside: float = 0.3  # share of scenes whose newest frame comes from outside, so that its depth is not known
     nothing: float = 0.05  # share of scenes without any context
@@ -41,7 +42,7 @@ class DataConfig:
         check_integer("num_context", self.num_context, 2)  # one half of the context is repainted from the other
         check_integer("walk_length", self.walk_length, self.targets_per_scene**2)  # targets are ever further apart
         check_integer("workers", self.workers, 0)
-        for name in ("newest_only", "outside", "nothing", "thinned", "corrupt"):
+        for name in ("shifted", "small_steps", "newest_only", "outside", "nothing", "thinned", "corrupt"):
             _check_share(name, getattr(self, name))
         if not 0 < self.min_fov <= self.max_fov < 180:
             raise ValueError(
