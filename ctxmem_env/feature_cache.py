@@ -20,6 +20,7 @@ class FeatureCache:
 
     def __init__(self, capacity: int):
         self.capacity = capacity
+        self.knows_shapes = False  # True once features were stored, of whatever frame
         self._rows: OrderedDict[Key, int] = OrderedDict()
         self._free: list[int] = []
         self._pool: dict[str, Tensor] = {}
@@ -50,6 +51,7 @@ class FeatureCache:
             self._free.append(self._rows.pop(key))
 
     def _store(self, keys: list[Key], features: dict[str, Tensor]) -> None:
+        self.knows_shapes = True
         rows = [self._claim_row(key) for key in keys]
         for name, values in features.items():
             pool = self._pool.get(name)

@@ -102,11 +102,11 @@ class SceneWorld:
         self.poses[world] = poses[-1].to(self.poses)
         self.fov[world] = fov
         self.generators[world].manual_seed(seed)
-        # The newest frame is the anchor of the next step; and the cache learns the features' shapes, which a
-        # generator may rely on even when a strategy selects nothing.
-        newest = torch.full((len(self.poses), 1), -1, device=self.device)
-        newest[world] = self.memory.lengths[world] - 1
-        self._gather(newest)
+        if not self._cache.knows_shapes:
+            # A generator may rely on the features' shapes even when a strategy selects nothing.
+            newest = torch.full((len(self.poses), 1), -1, device=self.device)
+            newest[world] = self.memory.lengths[world] - 1
+            self._gather(newest)
         self._unopened.discard(world)
 
     @torch.no_grad()
