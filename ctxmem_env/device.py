@@ -1,4 +1,6 @@
-"""Names of torch devices."""
+"""Names of torch devices, and the memory that is free on them."""
+
+from pathlib import Path
 
 import torch
 
@@ -21,3 +23,13 @@ def resolve_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r} is not available here ({error}); use 'auto' or 'cpu'.") from None
     return torch.device(device)
+
+
+def available_bytes(device: str | torch.device) -> int | None:
+    """Memory that is free on a device, or None where that is not known."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text().splitlines() if meminfo.is_file() else []
+    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+    return None if kilobytes is None else 1024 * kilobytes

@@ -1,35 +1,24 @@
 """The single environment: a face on a `SceneWorld` of one world; no mathematics of its own."""
 
-from copy import copy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
-from torch import Tensor
 
-from ctxmem_env.actions import make_actions
-from ctxmem_env.camera import DEFAULT_FOV, MAX_PITCH
-from ctxmem_env.device import check_device, resolve_device
-from ctxmem_env.errors import check_integer, unknown_name
-from ctxmem_env.generator import Generator, load_generator
-from ctxmem_env.generator.locate import frame_size
-from ctxmem_env.recording import View, Window, draw_panel
-from ctxmem_env.retrieval import get_retrieval
-from ctxmem_env.scenes import SPLITS, Scene
-from ctxmem_env.start import check_fov, first_frames, parse_start
-from ctxmem_env.tasks import make_task
-from ctxmem_env.world import SceneWorld, Step
+from ctxmem_env.camera import DEFAULT_FOV
+from ctxmem_env.generator import Context, Generator
+from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
+from ctxmem_env.recording import Window, draw_panel
+from ctxmem_env.scenes import Scene
+from ctxmem_env.settings import OBSERVATIONS, check_settings, check_start, make_observation_space
+from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_numpy
+from ctxmem_env.world import SceneWorld
 
-OBSERVATIONS = ("rgb", "rgbd", "dict")
-SEED_DEPTHS = ("exact", "estimated")
-MAX_DEPTH = 100.0  # metres; the upper bound of observed depth
-MAX_POSITION = 100_000.0  # metres; ten times as far as an episode may start
+__all__ = ["OBSERVATIONS", "GenerativeSceneEnv"]
 
 
-class GenerativeSceneEnv(gym.Env):
+class GenerativeSceneEnv(WithoutWeights, gym.Env):
     """
     ## Description
 
@@ -161,73 +150,52 @@ class GenerativeSceneEnv(gym.Env):
         device: str = "auto",
         render_mode: str | None = None,
     ):
-        if observation not in OBSERVATIONS:
-            raise unknown_name("observation", observation, OBSERVATIONS)
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise unknown_name("render_mode", render_mode, self.metadata["render_modes"])
+        self.settings = check_settings(
+            model=model,
+            task=task,
+            actions=actions,
+            observation=observation,
+            retrieval=retrieval,
+            num_context=num_context,
+            memory_capacity=memory_capacity,
+            num_steps=num_steps,
+            step_length=step_length,
+            turn_angle=turn_angle,
+            fov=fov,
+            tour=tour,
+            seed_depth=seed_depth,
+            device=device,
+            render_mode=render_mode,
+            render_modes=self.metadata["render_modes"],
+        )
         self.render_mode = render_mode
-        self.observation = observation
-        get_retrieval(retrieval)  # an unknown name is refused here and not at the first step
-        self.retrieval = retrieval
-        self.num_context = check_integer("num_context", num_context, 1)
-        self.num_steps = None if num_steps is None else check_integer("num_steps", num_steps, 1)
-        self.tour = check_integer("tour", tour, 0)
-        if seed_depth not in SEED_DEPTHS:
-            raise unknown_name("seed_depth", seed_depth, SEED_DEPTHS)
-        self.seed_depth = seed_depth
-        self.fov = check_fov("fov", fov)
-        self.memory_capacity = None
-        if memory_capacity is not None:
-            self.memory_capacity = check_integer("memory_capacity", memory_capacity, 1)
-            if self.num_context > self.memory_capacity:
-                raise ValueError(
-                    f"num_context={num_context} is larger than memory_capacity={memory_capacity}; expected "
-                    f"at most as many context frames as are remembered. Lower num_context or raise "
-                    "memory_capacity."
-                )
-            self._check_tour(self.tour)
-        self._task = make_task(task)
-        self._actions = make_actions(actions, step_length, turn_angle)
+        self._actions = self.settings.actions
         self.action_space = self._actions.space
-        self._model, self._device = model, check_device(device)
-        self._height, self._width = _frame_size(model)
-        self.observation_space = self._make_observation_space()
+        self.observation_space = make_observation_space(self.settings)
         self._world: SceneWorld | None = None
-        self._frame: np.ndarray | None = None
-        self._step: Step | None = None
+        self._sight: Sight | None = None
+        self._context: Context | None = None  # of the last step
         self._path: list[np.ndarray] = []  # poses since reset
         self._window = Window()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Open a world; see Starting State. Options that are refused leave the present world as it is."""
-        start = parse_start(options, self._height, self._width, self.tour, self.fov)
-        self._check_tour(start.tour)
+        start = check_start(self.settings, options)
         super().reset(seed=seed)
         if self._world is None:
-            self._world = self._make_world()
-        # Both are drawn whatever the options are, so that these do not shift the randomness that follows.
-        scene_seed = SPLITS["train"][int(self.np_random.integers(len(SPLITS["train"])))]
-        world_seed = int(self.np_random.integers(2**31))
-        frames, depth, poses, scenes = first_frames(
-            start, scene_seed, self.np_random, self._height, self._width, self._world.device
-        )
-        if scenes is not None:
-            self._enter(scenes)
-        if depth is None or self.seed_depth == "estimated":
-            with torch.no_grad():
-                fov = torch.full((len(frames),), start.fov, device=self._world.device)
-                depth = self._world.generator.estimate_depth(frames, poses, fov)
-        self._world.reset(0, frames, depth, poses, start.fov, world_seed)
+            self._world = open_worlds(self.settings, 1)
+        opening = draw_opening(self.settings, self._world, start, self.np_random)
+        opening.reset(self._world, 0)
+        self._enter(opening.scenes, 0)
         self._path = []
-        return self._see(frames[-1], depth[-1], poses[-1], None)
+        return self._see(see_openings([opening], self.settings.num_context), None)
 
     def step(self, action):
         """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
         world = self.world
-        motion = self._actions.to_motion(np.asarray(action)[None])
-        step = world.advance(motion)
-        reward, terminated = self._task.evaluate(step.poses, step.frames, step.depth)
-        observation, info = self._see(step.frames[0], step.depth[0], step.poses[0], step)
+        step = world.advance(self._actions.to_motion(np.asarray(action)[None]))
+        reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
+        observation, info = self._see(see_step(step), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
     def render(self) -> np.ndarray | None:
@@ -235,7 +203,7 @@ class GenerativeSceneEnv(gym.Env):
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render_mode; pass one to gymnasium.make.")
             return None
-        panel = draw_panel(self._make_view())
+        panel = draw_panel(make_view(self._sight, self._context, self._path, self.world.fov))
         if self.render_mode == "rgb_array":
             return panel
         self._window.show(panel, self.metadata["render_fps"])
@@ -252,96 +220,14 @@ class GenerativeSceneEnv(gym.Env):
             raise ResetNeeded("There is no world yet; call reset() before step() and render().")
         return self._world
 
-    def _see(self, frame: Tensor, depth: Tensor, pose: Tensor, step: Step | None):
-        """Observation and info of a step, or of a reset when `step` is None; kept for `render` as well."""
-        rgb, pose = _to_numpy(frame), _to_numpy(pose)
-        self._frame, self._step = rgb.copy(), step
-        self._path.append(pose.copy())
-        info = {
-            "pose": pose.copy(),
-            "retrieved": np.full(self.num_context, -1) if step is None else _to_numpy(step.times[0]),
-            "overlap": np.zeros(self.num_context, np.float32) if step is None else _to_numpy(step.overlap[0]),
-        }
+    def _see(self, sight: Sight, context: Context | None):
+        """Observation and info; kept for `render` as well."""
+        self._sight, self._context = sight, context
+        self._path.append(to_numpy(sight.poses[0]))
         if self.render_mode == "human":
             self.render()
-        if self.observation == "rgb":
-            return rgb, info
-        observation = {"rgb": rgb, "depth": _to_numpy(depth.float().clamp(0, MAX_DEPTH))[..., None]}
-        if self.observation == "dict":
-            observation["pose"] = pose
-        return observation, info
+        observation, info = observe(self.settings, sight.rows(0))
+        return map_tensors(to_numpy, observation), map_tensors(to_numpy, info)
 
-    def _make_view(self) -> View:
-        fov, poses = float(self.world.fov[0]), np.stack(self._path)
-        if self._step is None:
-            nothing = np.zeros((0, *self._frame.shape), np.uint8), np.zeros((0, 6)), np.zeros(0)
-            return View(self._frame, poses, fov, self.num_context, *nothing)
-        context = self._step.context
-        used = context.mask[0]
-        parts = (context.frames[0][used], context.poses[0][used], self._step.overlap[0][used])
-        return View(self._frame, poses, fov, self.num_context, *map(_to_numpy, parts))
-
-    def _make_world(self) -> SceneWorld:
-        generator = self._model
-        if isinstance(generator, str):
-            generator = load_generator(generator, self._device)
-        return SceneWorld(
-            generator,
-            retrieval=self.retrieval,
-            num_context=self.num_context,
-            memory_capacity=self.memory_capacity,
-            num_steps=self.num_steps,
-            device=resolve_device(self._device),
-        )
-
-    def _enter(self, scenes: Scene) -> None:
-        """Called with the scene, a batch of one, that the first frames show. Here nothing of it is kept."""
-
-    def _make_observation_space(self) -> spaces.Space:
-        size = (self._height, self._width)
-        rgb = spaces.Box(0, 255, (*size, 3), np.uint8)
-        if self.observation == "rgb":
-            return rgb
-        parts = {"rgb": rgb, "depth": spaces.Box(0.0, MAX_DEPTH, (*size, 1), np.float32)}
-        if self.observation == "dict":
-            high = np.array([MAX_POSITION] * 3 + [np.pi, MAX_PITCH, np.pi], np.float32)
-            parts["pose"] = spaces.Box(-high, high, dtype=np.float32)
-        return spaces.Dict(parts)
-
-    def _check_tour(self, tour: int) -> None:
-        if self.memory_capacity is not None and tour >= self.memory_capacity:
-            raise ValueError(
-                f"tour={tour} frames and the first frame do not fit into "
-                f"memory_capacity={self.memory_capacity}; lower tour to at most {self.memory_capacity - 1} "
-                "or raise memory_capacity."
-            )
-
-    def __getstate__(self) -> dict:
-        """Everything but weights that `load_generator` finds again: they would only swell a pickle."""
-        state = self.__dict__.copy()
-        if isinstance(self._model, str) and self._world is not None:
-            state["_world"] = copy(self._world)
-            state["_world"].generator = None
-        return state
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        if self._world is not None and self._world.generator is None:
-            self._world.generator = load_generator(self._model, self._device)
-
-
-def _frame_size(model: str | Generator) -> tuple[int, int]:
-    """Height and width of a model's frames, without loading its weights."""
-    if isinstance(model, str):
-        return frame_size(model)
-    if not isinstance(model, Generator):
-        raise ValueError(
-            f"model={model!r} is a {type(model).__name__}; expected the name of a packaged model, a folder, "
-            f"or an object with the methods of ctxmem_env.generator.Generator."
-        )
-    return model.height, model.width
-
-
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    """A copy, so that nobody who writes to an observation writes to memory."""
-    return tensor.detach().cpu().numpy().copy()
+    def _enter(self, scenes: Scene | None, world: int) -> None:
+        """Called with the scene, a batch of one, that the first frames of a world show. Here nothing of it is kept."""

@@ -1,5 +1,7 @@
 """The same environment over the exact renderer: the ground truth for a generated world."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,8 @@ class TrueSceneEnv(GenerativeSceneEnv):
 
     def __init__(self, height: int = 64, width: int = 64, **kwargs):
         super().__init__(model=TrueSceneGenerator(height, width), **kwargs)
+        # What the generator would estimate is exact, but it knows no scene before the first reset.
+        self.settings = replace(self.settings, seed_depth="exact")
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         if isinstance(options, dict) and options.get("image") is not None:
@@ -61,5 +65,5 @@ class TrueSceneEnv(GenerativeSceneEnv):
             )
         return super().reset(seed=seed, options=options)
 
-    def _enter(self, scenes: Scene) -> None:
+    def _enter(self, scenes: Scene, world: int) -> None:
         self._world.generator.scenes = scenes

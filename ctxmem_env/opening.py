@@ -1,0 +1,105 @@
+"""Opening the worlds behind a face: the model, the memory, and the first frames."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctxmem_env.device import available_bytes, resolve_device
+from ctxmem_env.generator import load_generator
+from ctxmem_env.scenes import SPLITS, Scene
+from ctxmem_env.settings import Settings
+from ctxmem_env.start import Start, first_frames
+from ctxmem_env.world import SceneWorld
+
+_BYTES_A_PIXEL = 5  # of a remembered frame: three of colour, two of depth
+# How torch says on a CPU that memory is full; there it has no type of its own for that.
+_FULL = ("can't allocate memory", "not enough memory", "size calculation overflowed")
+
+
+class Opening(NamedTuple):
+    """What `SceneWorld.reset` takes, for one world, and the rendered scene, a batch of one, if there is one."""
+
+    frames: Tensor
+    depth: Tensor
+    poses: Tensor
+    fov: float
+    seed: int
+    scenes: Scene | None
+
+    def reset(self, world: SceneWorld, index: int) -> None:
+        """Start one of the worlds over with it."""
+        world.reset(index, self.frames, self.depth, self.poses, self.fov, self.seed)
+
+
+def open_worlds(settings: Settings, num_worlds: int) -> SceneWorld:
+    """Worlds without frames, over the model; ValueError when the device is not here or memory is full."""
+    model, device = settings.model, resolve_device(settings.device)
+    generator = load_generator(model, settings.device) if isinstance(model, str) else model
+    with explain_full_memory(settings, num_worlds, device):
+        return SceneWorld(
+            generator,
+            num_worlds,
+            retrieval=settings.retrieval,
+            num_context=settings.num_context,
+            memory_capacity=settings.memory_capacity,
+            num_steps=settings.num_steps,
+            device=device,
+        )
+
+
+def draw_opening(settings: Settings, world: SceneWorld, start: Start, rng: np.random.Generator) -> Opening:
+    """The first frames of one world, which is not reset yet; ValueError when the pose is not in free space."""
+    # Both are drawn whatever the options are, so that these do not shift the randomness that follows.
+    scene_seed = SPLITS["train"][int(rng.integers(len(SPLITS["train"])))]
+    world_seed = int(rng.integers(2**31))
+    frames, depth, poses, scenes = first_frames(start, scene_seed, rng, settings.height, settings.width, world.device)
+    if depth is None or settings.seed_depth == "estimated":
+        with torch.no_grad():
+            fov = torch.full((len(frames),), start.fov, device=world.device)
+            depth = world.generator.estimate_depth(frames, poses, fov)
+    return Opening(frames, depth, poses, start.fov, world_seed, scenes)
+
+
+@contextmanager
+def explain_full_memory(settings: Settings, num_worlds: int, device: torch.device) -> Iterator[None]:
+    """Turns an error for want of memory into a ValueError that names the numbers that would fit."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _FULL)
+        if not full:
+            raise
+        frame, free = _BYTES_A_PIXEL * settings.height * settings.width, available_bytes(device)
+        room = "" if free is None else f", and the {free / 1e9:.1f} GB that are free hold {free // frame:,} of them"
+        raise ValueError(
+            f"{num_worlds:,} worlds do not fit into memory. A remembered frame of {settings.height} x {settings.width} "
+            f"pixels takes {frame:,} bytes{room}; choose num_envs and memory_capacity (now "
+            f"{settings.memory_capacity}) so that their product stays below that."
+        ) from error
+
+
+class WithoutWeights:
+    """Copies and pickles of a face hold no weights that `load_generator` finds again: they would only swell a pickle.
+
+    The face keeps its arguments in `settings` and its worlds in `_world`, None before the first reset.
+    """
+
+    settings: Settings
+    _world: SceneWorld | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if isinstance(self.settings.model, str) and self._world is not None:
+            state["_world"] = copy(self._world)
+            state["_world"].generator = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._world is not None and self._world.generator is None:
+            self._world.generator = load_generator(self.settings.model, self.settings.device)

@@ -1,0 +1,146 @@
+"""The arguments that the faces of a world share, checked, and the spaces that follow from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from ctxmem_env.actions import ContinuousActions, DiscreteActions, make_actions
+from ctxmem_env.camera import MAX_PITCH
+from ctxmem_env.device import check_device
+from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.generator import Generator
+from ctxmem_env.generator.locate import frame_size
+from ctxmem_env.retrieval import get_retrieval
+from ctxmem_env.start import Start, check_fov, parse_start
+from ctxmem_env.tasks import Task, make_task
+
+OBSERVATIONS = ("rgb", "rgbd", "dict")
+SEED_DEPTHS = ("exact", "estimated")
+MAX_DEPTH = 100.0  # metres; the upper bound of observed depth
+MAX_POSITION = 100_000.0  # metres; ten times as far as an episode may start
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `GenerativeSceneEnv`, checked. Height and width, in pixels, are those of the model's frames."""
+
+    model: str | Generator
+    height: int
+    width: int
+    task: Task
+    actions: DiscreteActions | ContinuousActions
+    observation: str
+    retrieval: str
+    num_context: int
+    memory_capacity: int | None
+    num_steps: int | None
+    fov: float
+    tour: int
+    seed_depth: str
+    device: str
+    render_mode: str | None
+
+
+def check_settings(
+    *,
+    model: str | Generator,
+    task: str,
+    actions: str,
+    observation: str,
+    retrieval: str,
+    num_context: int,
+    memory_capacity: int | None,
+    num_steps: int | None,
+    step_length: float,
+    turn_angle: float,
+    fov: float,
+    tour: int,
+    seed_depth: str,
+    device: str,
+    render_mode: str | None,
+    render_modes: Sequence[str],
+) -> Settings:
+    """The settings of arguments as `GenerativeSceneEnv` has them; ValueError for the first that does not fit.
+
+    `render_modes` are those that the face knows. Loads no weights and touches no device.
+    """
+    if observation not in OBSERVATIONS:
+        raise unknown_name("observation", observation, OBSERVATIONS)
+    if render_mode is not None and render_mode not in render_modes:
+        raise unknown_name("render_mode", render_mode, render_modes)
+    get_retrieval(retrieval)  # an unknown name is refused here and not at the first step
+    num_context = check_integer("num_context", num_context, 1)
+    tour = check_integer("tour", tour, 0)
+    if seed_depth not in SEED_DEPTHS:
+        raise unknown_name("seed_depth", seed_depth, SEED_DEPTHS)
+    if memory_capacity is not None:
+        memory_capacity = check_integer("memory_capacity", memory_capacity, 1)
+        if num_context > memory_capacity:
+            raise ValueError(
+                f"num_context={num_context} is larger than memory_capacity={memory_capacity}; expected "
+                f"at most as many context frames as are remembered. Lower num_context or raise "
+                "memory_capacity."
+            )
+        _check_tour(tour, memory_capacity)
+    height, width = _frame_size(model)
+    return Settings(
+        model=model,
+        height=height,
+        width=width,
+        task=make_task(task),
+        actions=make_actions(actions, step_length, turn_angle),
+        observation=observation,
+        retrieval=retrieval,
+        num_context=num_context,
+        memory_capacity=memory_capacity,
+        num_steps=None if num_steps is None else check_integer("num_steps", num_steps, 1),
+        fov=check_fov("fov", fov),
+        tour=tour,
+        seed_depth=seed_depth,
+        device=check_device(device),
+        render_mode=render_mode,
+    )
+
+
+def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
+    """The start of one world that reset options ask for; ValueError for options that do not fit."""
+    start = parse_start(options, settings.height, settings.width, settings.tour, settings.fov)
+    _check_tour(start.tour, settings.memory_capacity)
+    return start
+
+
+def make_observation_space(settings: Settings) -> spaces.Space:
+    """What one camera observes."""
+    size = (settings.height, settings.width)
+    rgb = spaces.Box(0, 255, (*size, 3), np.uint8)
+    if settings.observation == "rgb":
+        return rgb
+    parts = {"rgb": rgb, "depth": spaces.Box(0.0, MAX_DEPTH, (*size, 1), np.float32)}
+    if settings.observation == "dict":
+        high = np.array([MAX_POSITION] * 3 + [np.pi, MAX_PITCH, np.pi], np.float32)
+        parts["pose"] = spaces.Box(-high, high, dtype=np.float32)
+    return spaces.Dict(parts)
+
+
+def _check_tour(tour: int, memory_capacity: int | None) -> None:
+    if memory_capacity is not None and tour >= memory_capacity:
+        raise ValueError(
+            f"tour={tour} frames and the first frame do not fit into "
+            f"memory_capacity={memory_capacity}; lower tour to at most {memory_capacity - 1} "
+            "or raise memory_capacity."
+        )
+
+
+def _frame_size(model: str | Generator) -> tuple[int, int]:
+    """Height and width of a model's frames, without loading its weights."""
+    if isinstance(model, str):
+        return frame_size(model)
+    if not isinstance(model, Generator):
+        raise ValueError(
+            f"model={model!r} is a {type(model).__name__}; expected the name of a packaged model, a folder, "
+            f"or an object with the methods of ctxmem_env.generator.Generator."
+        )
+    return model.height, model.width

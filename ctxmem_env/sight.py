@@ -1,0 +1,81 @@
+"""What cameras see of their worlds, as observation, as info and as a picture for a person."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctxmem_env.generator import Context
+from ctxmem_env.opening import Opening
+from ctxmem_env.recording import View
+from ctxmem_env.settings import MAX_DEPTH, Settings
+from ctxmem_env.world import Step
+
+
+class Sight(NamedTuple):
+    """What n cameras see, and the times and the overlap of the context behind it; fields as in `Step`."""
+
+    frames: Tensor
+    depth: Tensor
+    poses: Tensor
+    times: Tensor
+    overlap: Tensor
+
+    def rows(self, worlds: Tensor | int) -> "Sight":
+        """That of some of the worlds, int64 (m,), or of one, without the leading n."""
+        return Sight(*(part[worlds] for part in self))
+
+    def with_rows(self, worlds: Tensor, rows: "Sight") -> "Sight":
+        """A copy that shows other rows in some of the worlds, int64 (m,)."""
+        return Sight(*(part.index_copy(0, worlds, new.to(part)) for part, new in zip(self, rows, strict=True)))
+
+
+def see_step(step: Step) -> Sight:
+    """After a step."""
+    return Sight(step.frames, step.depth, step.poses, step.times, step.overlap)
+
+
+def see_openings(openings: Sequence[Opening], num_context: int) -> Sight:
+    """After a reset, a row for each opening: its last frame, and empty context slots."""
+    frames, depth, poses = (torch.stack([opening[part][-1] for opening in openings]) for part in range(3))
+    times = torch.full((len(frames), num_context), -1, device=frames.device)
+    return Sight(frames, depth, poses, times, torch.zeros_like(times, dtype=torch.float32))
+
+
+def observe(settings: Settings, sight: Sight) -> tuple[Tensor | dict[str, Tensor], dict[str, Tensor]]:
+    """Observation and info, led by what leads in `sight`, with which they share memory."""
+    info = {"pose": sight.poses, "retrieved": sight.times, "overlap": sight.overlap}
+    if settings.observation == "rgb":
+        return sight.frames, info
+    observation = {"rgb": sight.frames, "depth": sight.depth.float().clamp(0, MAX_DEPTH)[..., None]}
+    if settings.observation == "dict":
+        observation["pose"] = sight.poses
+    return observation, info
+
+
+def map_tensors(function: Callable[[Tensor], Any], value: Tensor | dict[str, Tensor]) -> Any:
+    """The function of a tensor, or a dict of it for every tensor in a dict."""
+    if isinstance(value, dict):
+        return {name: function(tensor) for name, tensor in value.items()}
+    return function(value)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A copy, so that nobody who writes to an observation writes to memory."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+def make_view(sight: Sight, context: Context | None, path: Sequence[np.ndarray], fov: Tensor, world: int = 0) -> View:
+    """What a panel shows of one world.
+
+    context: of the last step, None before the first; path: poses (6,) since reset; fov: (n,) in degrees.
+    """
+    frame, slots = to_numpy(sight.frames[world]), sight.times.shape[1]
+    used = sight.times[world] >= 0
+    if context is None:
+        frames, poses = np.zeros((0, *frame.shape), np.uint8), np.zeros((0, 6))
+    else:
+        frames, poses = to_numpy(context.frames[world][used]), to_numpy(context.poses[world][used])
+    return View(frame, np.stack(path), float(fov[world]), slots, frames, poses, to_numpy(sight.overlap[world][used]))
