@@ -3,7 +3,6 @@
 python .ci/readme_tables.py
 """
 
-import json
 import math
 import re
 from pathlib import Path
@@ -12,6 +11,8 @@ import gymnasium as gym
 
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.actions import ContinuousActions, DiscreteActions
+from ctxmem_env.bench.results import read_benches
+from ctxmem_env.bench.tables import benchmarks_section
 from ctxmem_env.env import OBSERVATIONS
 from ctxmem_env.evaluation.tables import read_results, results_table
 
@@ -61,32 +62,16 @@ def results_section() -> str:
     return results_table(read_results(NANO / "results.json"))
 
 
-def speed_section() -> str:
-    """Steps per second of the packaged model."""
-    bench = json.loads((NANO / "bench.json").read_text())
-    rows = [
-        "| frames in memory | steps per second | step | retrieval | encoding | denoising | rest |",
-        "|---" * 7 + "|",
-    ]
-    for entry in bench["histories"]:
-        parts = [
-            f"{entry[part]:.1f} ms" for part in ("step_ms", "retrieval_ms", "encoding_ms", "denoising_ms", "rest_ms")
-        ]
-        rows.append(f"| {entry['history']:,} | {entry['steps_per_second']:.1f} | {' | '.join(parts)} |")
-    machine = bench["machine"]
-    note = (
-        f"Medians on one core ({machine['cpu']}, {machine['threads']} thread, torch {machine['torch']}), "
-        f"{bench['denoising_steps']} denoising step, {bench['num_context']} context frames. A step after the longest "
-        f"history takes {bench['ratio']:.2f} times as long as after the shortest."
-    )
-    return "\n".join([*rows, "", note])
+def benchmarks() -> str:
+    """How fast the packaged model is."""
+    return benchmarks_section(read_benches(NANO / "bench.json"), Path(".assets"))
 
 
 SECTIONS = {
     "actions": actions_table,
     "observations": observations_table,
     "results": results_section,
-    "speed": speed_section,
+    "benchmarks": benchmarks,
 }
 
 

@@ -286,20 +286,46 @@ def test_train_refuses_configurations_before_it_writes(fail, tmp_path, monkeypat
     assert not (tmp_path / "runs").exists()
 
 
-def test_bench_tells_the_parts_of_a_step(run, untrained_model, tmp_path):
-    options = ("--histories", "5,12", "--repeats", 2, "--steps", 2, "--json", tmp_path / "new" / "bench.json")
-    results, _ = run("bench", "step", "--model", untrained_model, "--num-context", 3, *options)
-    assert results == json.loads((tmp_path / "new" / "bench.json").read_text())
-    assert [figures["history"] for figures in results["histories"]] == [5, 12]
-    assert results["ratio"] > 0
-    assert results["machine"]["threads"] == 1
-    for figures in results["histories"]:
-        parts = [figures[f"{part}_ms"] for part in ("retrieval", "encoding", "denoising", "rest")]
-        assert all(part > 0 for part in parts)
+@pytest.fixture
+def short_run_up(monkeypatch):
+    """Figures of the tests mean nothing, so none of them waits for a walk to settle."""
+    monkeypatch.setattr("ctxmem_env.bench.step._WARM_UP", 1)
+    monkeypatch.setattr("ctxmem_env.bench.random_walk.WARM_UP", 1)
 
 
-def test_bench_refuses_histories_that_are_none(fail, untrained_model):
-    assert "histories='100;1000'; expected integers" in fail("bench", "step", "--histories", "100;1000")
+@pytest.mark.usefixtures("short_run_up")
+def test_bench_keeps_its_results_beside_those_of_others_and_draws_them(run, untrained_model, tmp_path):
+    keep = ("--out", tmp_path / "new" / "bench.json", "--plot", tmp_path / "plots", "--repeats", 1, "--steps", 1)
+    sizes = ("--histories", 5, 12, "--contexts", 2, "--num-context", 3)
+    step, err = run("bench", "step", "--model", untrained_model, *sizes, *keep)
+    vector, _ = run("bench", "vector", "--model", untrained_model, "--num-envs", 1, 2, *keep)
+    assert "1/1" in err
+    for results in (step, vector):
+        with Image.open(results.pop("plot")) as picture:
+            assert picture.width > 400
+    assert json.loads((tmp_path / "new" / "bench.json").read_text()) == {"step": step, "vector": vector}
+    assert [figures["history"] for figures in step["histories"]] == [5, 12]
+
+
+@pytest.mark.usefixtures("short_run_up")
+def test_bench_tells_the_command_that_measures_the_same(run, untrained_model):
+    options = f"--repeats 1 --model {untrained_model} --num-context 2 --num-envs 1 --steps 1"
+    results, _ = run("bench", "vector", *options.split())
+    assert results["command"] == "ctxmem bench vector " + options
+
+
+def test_bench_refuses_what_it_cannot_keep_or_draw_before_it_measures(fail, tmp_path, monkeypatch):
+    taken = tmp_path / "notes.json"
+    taken.write_text('{"mine": 1}')
+    assert "holds no results of `ctxmem bench`" in fail("bench", "step", "--out", taken)
+    assert taken.read_text() == '{"mine": 1}'
+    assert "cannot be read" in fail("bench", "step", "--out", tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "pip install 'ctxmem-env[plot]'" in fail("bench", "vector", "--plot", tmp_path / "plots")
+    assert not (tmp_path / "plots").exists()
+
+
+def test_bench_refuses_numbers_that_are_none(fail, untrained_model):
     assert "histories=0 is out of range" in fail("bench", "step", "--model", untrained_model, "--histories", "0")
 
 

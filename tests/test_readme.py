@@ -63,7 +63,7 @@ def test_python_blocks_run(monkeypatch):
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=pytest.mark.slow if command.startswith(LONG) else ())
+        pytest.param(command, marks=(pytest.mark.slow, pytest.mark.timeout(3600)) if command.startswith(LONG) else ())
         for command in COMMANDS
         if command.startswith("ctxmem")
     ],

@@ -15,32 +15,12 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
-from ctxmem_env.errors import check_integer
+from ctxmem_env.cli.bench import BENCHES
+from ctxmem_env.cli.command import Command, TorchCommand
 
 DESCRIPTION = """Worlds that a generative model paints and whose memory is the frames already seen.
 
 Every command ends with one line of JSON on standard output that holds its results."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """What every subcommand has."""
-
-    debug: bool = False
-    """Show where an error comes from. CTXMEM_DEBUG=1 does the same."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TorchCommand(Command):
-    """What every subcommand has that runs a generator."""
-
-    threads: int = 1
-    """Threads that torch may use. At this size more are seldom faster, and on a busy machine they are far slower."""
-
-    def limit_threads(self) -> None:
-        import torch
-
-        torch.set_num_threads(check_integer("threads", self.threads, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,44 +126,11 @@ class Evaluate(TorchCommand):
         return evaluate(**options)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bench(TorchCommand):
-    """Measure steps per second of one environment, and where the time goes, after short and long histories."""
-
-    what: Positional[Literal["step"]]
-    """What to measure."""
-    model: str = "nano"
-    """Packaged generator, folder or hub id."""
-    num_context: int = 8
-    """Number of context frames."""
-    histories: Annotated[str, arg(metavar="INT,INT")] = "100,10000"
-    """Numbers of frames in memory, separated by commas; the last is compared with the first."""
-    repeats: int = 5
-    """Measurements of each, taken in turn; the figures are medians."""
-    steps: int = 20
-    """Steps in one measurement."""
-    json: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Write the results to this file as well."""
-
-    def run(self) -> dict:
-        from ctxmem_env.bench import bench_step
-
-        try:
-            histories = [int(part) for part in self.histories.split(",")]
-        except ValueError:
-            raise ValueError(f"histories={self.histories!r}; expected integers such as 100,10000.") from None
-        results = bench_step(self.model, self.num_context, histories, self.repeats, self.steps, self.threads)
-        if self.json is not None:
-            self.json.parent.mkdir(parents=True, exist_ok=True)
-            self.json.write_text(json.dumps(results, indent=2) + "\n")
-        return results
-
-
 Subcommand = (
     Annotated[Rollout, subcommand("rollout")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Bench, subcommand("bench")]
+    | Annotated[BENCHES, subcommand("bench", description="Measure how fast a part of the package is on this machine.")]
 )
 
 

@@ -1,0 +1,88 @@
+"""A picture of each benchmark's results. Needs matplotlib, the extra `plot`."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANEL = (4.8, 3.6)  # inches
+_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+_STEP_PARTS = ("retrieval", "encoding", "denoising", "rest")
+_DPI = 120
+
+
+def check_plots() -> None:
+    """ValueError where matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("plot needs matplotlib, which is not installed; pip install 'ctxmem-env[plot]'.")
+
+
+def save_plot(results: dict, folder: str | Path) -> Path:
+    """Write bench_NAME.png of a benchmark's results into `folder`; returns its path."""
+    check_plots()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"bench_{results['bench']}.png"
+    _PICTURES[results["bench"]](results).savefig(path, dpi=_DPI)
+    return path
+
+
+def _panels(results: dict, count: int) -> tuple["Figure", list["Axes"]]:
+    """A figure of `count` panels side by side, headed by the machine."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_PANEL[0] * count, _PANEL[1]), layout="constrained")
+    machine = results["machine"]
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    figure.suptitle(machine["gpu"] or f"{machine['cpu']}, {threads}", fontsize=9)
+    axes = list(figure.subplots(1, count, squeeze=False)[0])
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _stack(axis: "Axes", rows: Sequence[dict], label: str, parts: Sequence[str]) -> None:
+    """One bar for each row, named by row[label], of the milliseconds row[part_ms]."""
+    names, bottom = [f"{row[label]:,}" for row in rows], [0.0] * len(rows)
+    for part, colour in zip(parts, _COLOURS, strict=False):
+        values = [row[f"{part}_ms"] for row in rows]
+        axis.bar(names, values, bottom=bottom, label=part, color=colour)
+        bottom = [low + value for low, value in zip(bottom, values, strict=True)]
+    axis.set_ylabel("milliseconds")
+
+
+def _step(results: dict) -> "Figure":
+    figure, axes = _panels(results, 2 if results["contexts"] else 1)
+    _stack(axes[0], results["histories"], "history", _STEP_PARTS)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    axes[0].set(xlabel="frames in memory", title=f"A step, {results['num_context']} context frames")
+    if results["contexts"]:
+        _stack(axes[1], results["contexts"], "num_context", _STEP_PARTS)
+        axes[1].set(xlabel="context frames", title=f"A step, {results['contexts'][0]['history']:,} frames in memory")
+    return figure
+
+
+def _vector(results: dict) -> "Figure":
+    figure, axes = _panels(results, 2 if "ppo" in results else 1)
+    batches = results["batches"]
+    sizes = [batch["num_envs"] for batch in batches]
+    axes[0].plot(sizes, [batch["env_steps_per_second"] for batch in batches], "o-", color=_COLOURS[0])
+    axes[0].set_xscale("log", base=2)
+    axes[0].set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
+    axes[0].set_ylim(bottom=0)
+    axes[0].set(xlabel="worlds", ylabel="env-steps a second, in all", title="Worlds in one batch")
+    if "ppo" in results:
+        ppo = results["ppo"]
+        parts = ("environment", "forward", "update", "rest")
+        axes[1].bar(parts, [100 * ppo[f"{part}_share"] for part in parts], color=_COLOURS[:4])
+        axes[1].set(
+            ylabel="% of the time", title=f"PPO on {ppo['num_envs']} worlds: {ppo['ratio']:.2f} of the bare rate"
+        )
+    return figure
+
+
+_PICTURES = {"step": _step, "vector": _vector}

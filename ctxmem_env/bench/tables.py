@@ -1,0 +1,105 @@
+"""Markdown of the benchmarks, from the file that they were kept in: no figure is typed by hand."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_STEP_PARTS = ("step", "retrieval", "encoding", "denoising", "rest")
+
+
+def benchmarks_section(benches: dict[str, dict], pictures: Path | None = None) -> str:
+    """A heading, tables and a note for each benchmark in `benches`, as `read_benches` gives them.
+
+    `pictures` is a folder, relative to the document, that is searched for the pictures of `save_plot`.
+    """
+    parts = []
+    for name, (heading, make) in _SECTIONS.items():
+        if name in benches:
+            command = benches[name].get("command", f"ctxmem bench {name}")
+            parts += [f"### {heading}", *make(benches[name]), f"`{command}`; {_machine(benches[name])}."]
+            picture = None if pictures is None else pictures / f"bench_{name}.png"
+            if picture is not None and picture.is_file():
+                parts.append(f"![{heading}]({picture.as_posix()})")
+    return "\n\n".join(parts)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _machine(bench: dict) -> str:
+    machine = bench["machine"]
+    units = f" with {' and '.join(machine['bfloat16'])}" if machine.get("bfloat16") else ""
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    facts = [machine["gpu"], machine["cpu"] + units, f"{machine['cores']} cores", threads]
+    facts += [f"torch {machine['torch']}", machine.get("os")]
+    if "matrix_gflops" in bench:
+        rates = [f"{rate:,.0f} GFLOP/s in {name}" for name, rate in bench["matrix_gflops"].items()]
+        facts.append(f"large matrix products at {' and '.join(rates)}")
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _share(row: dict) -> str:
+    """Shares of the matrix rates of a row that has them."""
+    return " / ".join(f"{share:.0%}" for share in row["matrix_share"].values())
+
+
+_SHARE = "share of the matrix rate, float32 / bfloat16"
+
+
+def _step(bench: dict) -> list[str]:
+    parts = []
+    for rows, key, name in (
+        ("histories", "history", "frames in memory"),
+        ("contexts", "num_context", "context frames"),
+    ):
+        if not bench.get(rows):
+            continue
+        shared = "matrix_share" in bench[rows][0]
+        heads = [name, "steps per second", *_STEP_PARTS, *([_SHARE] if shared else [])]
+        lines = []
+        for row in bench[rows]:
+            times = [f"{row[f'{part}_ms']:.1f} ms" for part in _STEP_PARTS]
+            share = [_share(row)] if shared else []
+            lines.append([f"{row[key]:,}", f"{row['steps_per_second']:.1f}", *times, *share])
+        parts.append(_table(heads, lines))
+    parts.append(
+        f"{bench['denoising_steps']} denoising step{'s' if bench['denoising_steps'] > 1 else ''}, "
+        f"{bench['num_context']} context frames where they do not vary. A step after the longest history takes "
+        f"{bench['ratio']:.2f} times as long as after the shortest. Encoding is of frames that enter memory or are "
+        "needed again."
+    )
+    return parts
+
+
+def _vector(bench: dict) -> list[str]:
+    lines = [
+        [
+            f"{row['num_envs']:,}",
+            f"{row['env_steps_per_second']:,.1f}",
+            f"{row['step_ms']:,.1f} ms",
+            f"{row['speedup']:.2f}",
+            _share(row),
+        ]
+        for row in bench["batches"]
+    ]
+    first = bench["batches"][0]["num_envs"]
+    against = "one world" if first == 1 else f"{first} worlds"
+    heads = ["worlds", "env-steps per second, in all", "step of all", f"rate against {against}", _SHARE]
+    parts = [_table(heads, lines), f"Random actions, {bench['num_context']} context frames; the whole step counts."]
+    if "ppo" in bench:
+        ppo = bench["ppo"]
+        parts.append(
+            f"PPO of Stable-Baselines3 on {ppo['num_envs']} worlds learns at {ppo['learn_steps_per_second']:.1f} "
+            f"env-steps per second, {ppo['ratio']:.2f} of the bare environment's {ppo['bare_steps_per_second']:.1f}; "
+            f"the policy takes {ppo['forward_share'] + ppo['update_share']:.0%} of the time "
+            f"({ppo['forward_share']:.0%} to act, {ppo['update_share']:.0%} to learn: {ppo['n_epochs']} epochs over "
+            f"{ppo['rollout']} steps, batches of {ppo['batch_size']})."
+        )
+    return parts
+
+
+_SECTIONS: dict[str, tuple[str, Callable[[dict], list[str]]]] = {
+    "step": ("A step of one environment", _step),
+    "vector": ("Worlds in one batch", _vector),
+}

@@ -1,0 +1,114 @@
+"""The benchmarks on the command line: `ctxmem bench step` and its sisters."""
+
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from tyro.conf import arg, subcommand
+
+from ctxmem_env.cli.command import TorchCommand
+
+_NOT_MEASURED = ("debug", "out", "plot")  # options that change no figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(TorchCommand):
+    """What every benchmark has."""
+
+    name: ClassVar[str]
+
+    repeats: int = 5
+    """Measurements of each case, taken in turn; the figures are medians."""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """JSON file to keep the results in; those of other benchmarks that it holds stay."""
+    plot: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Folder for a picture of the results, bench_NAME.png."""
+
+    def measure(self) -> dict:
+        raise NotImplementedError
+
+    def run(self) -> dict:
+        from ctxmem_env.bench.plots import check_plots, save_plot
+        from ctxmem_env.bench.results import keep, read_benches
+
+        # Before anything is measured, which may take minutes.
+        if self.out is not None:
+            read_benches(self.out)
+        if self.plot is not None:
+            check_plots()
+        results = self.measure() | {"command": self.line()}
+        if self.out is not None:
+            keep(self.out, results)
+        if self.plot is not None:
+            results["plot"] = str(save_plot(results, self.plot))
+        return results
+
+    def options(self) -> dict:
+        """The arguments of the function that measures."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_MEASURED}
+
+    def line(self) -> str:
+        """The command that gives these results."""
+        words = ["ctxmem", "bench", self.name]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _NOT_MEASURED or value == field.default:
+                continue
+            option = "--" + field.name.replace("_", "-")
+            values = value if isinstance(value, tuple) else [] if value is True else [value]
+            words += [option, *map(str, values)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBench(Bench):
+    """What every benchmark has that runs a packaged generator."""
+
+    model: str = "nano"
+    """Packaged generator, folder or hub id."""
+    num_context: int = 8
+    """Number of context frames."""
+    device: str = "auto"
+    """Torch device; auto is CUDA where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(ModelBench):
+    """Milliseconds of a step of one environment, and of its parts, against the history and the context."""
+
+    name: ClassVar[str] = "step"
+
+    histories: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
+    """Numbers of frames in memory; the longest is compared with the shortest. 100,000 take 2 GB."""
+    contexts: tuple[int, ...] = (1, 2, 4, 8, 16, 30)
+    """Numbers of context frames, each measured after the first of --histories."""
+    steps: int = 20
+    """Steps in one measurement."""
+
+    def measure(self) -> dict:
+        from ctxmem_env.bench.step import bench_step
+
+        return bench_step(**self.options())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vector(ModelBench):
+    """Env-steps a second, in all, of worlds that step in one batch, with random actions."""
+
+    name: ClassVar[str] = "vector"
+
+    num_envs: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Numbers of worlds. By default 1 to 64, on a GPU to 4,096."""
+    steps: int = 20
+    """Steps of all worlds in one measurement."""
+    sb3: bool = False
+    """Measure PPO of Stable-Baselines3 on 8 worlds as well."""
+
+    def measure(self) -> dict:
+        from ctxmem_env.bench.vector import bench_vector
+
+        return bench_vector(**self.options())
+
+
+BENCHES = Annotated[Step, subcommand("step")] | Annotated[Vector, subcommand("vector")]

@@ -1,0 +1,218 @@
+"""The benchmarks: what they count is counted rightly, what they report adds up, and what they refuse."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ctxmem_env.bench import machine
+from ctxmem_env.bench.machine import MatrixRates, achieved
+from ctxmem_env.bench.measure import Stopwatch, count_flops, network_flops
+from ctxmem_env.bench.results import keep, read_benches
+from ctxmem_env.bench.step import PARTS, Walk, bench_step
+from ctxmem_env.bench.tables import benchmarks_section
+from ctxmem_env.bench.vector import bench_vector
+from ctxmem_env.generator import load_generator
+from ctxmem_env.scenes import build_scene, random_walk
+from ctxmem_env.testing import PoseGenerator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Small matrices, and a short run-up: how fast this machine is, is no test's subject."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(machine._SIZES, "cpu", 64)
+        patch.setattr("ctxmem_env.bench.step._WARM_UP", 1)
+        patch.setattr("ctxmem_env.bench.random_walk.WARM_UP", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def step_results(untrained_model):
+    return bench_step(str(untrained_model), 3, histories=[40, 10], contexts=[1, 3], repeats=2, steps=2)
+
+
+def test_multiplies_and_adds_of_known_layers_are_counted():
+    assert count_flops(lambda: nn.Linear(8, 16)(torch.zeros(3, 8))) == 2 * 3 * 8 * 16
+    assert count_flops(lambda: nn.Conv2d(3, 5, 3, padding=1)(torch.zeros(2, 3, 7, 6))) == 2 * 2 * 7 * 6 * 5 * 27
+
+
+def test_attention_is_counted_on_the_cpu_forwards_and_backwards():
+    query = torch.zeros(2, 4, 16, 8, requires_grad=True)
+    products = 2 * 2 * (2 * 4 * 16 * 16 * 8)  # with the keys, and with the values
+    with torch.no_grad():
+        assert count_flops(lambda: F.scaled_dot_product_attention(query, query, query)) == products
+    both = count_flops(lambda: F.scaled_dot_product_attention(query, query, query).sum().backward())
+    assert both > 2 * products
+
+
+def test_a_network_calculates_more_the_more_context_it_reads_and_a_painter_without_weights_nothing(untrained_model):
+    cpu, network = torch.device("cpu"), load_generator(str(untrained_model), "cpu")
+    few, many = (network_flops(network, slots, cpu) for slots in (1, 8))
+    assert few.encode == many.encode > 0
+    assert 0 < few.generate < many.generate
+    assert network_flops(PoseGenerator(), 2, cpu) == (0, 0)
+
+
+def test_the_rate_of_matrix_products_is_the_median_of_readings_for_each_precision(monkeypatch):
+    rates = MatrixRates("cpu")
+    readings = iter([[1.0, 10.0], [3.0, 50.0], [2.0, 20.0]])
+    monkeypatch.setattr(rates, "_read", lambda: next(readings))
+    for _ in range(3):
+        rates.read()
+    assert rates.medians() == {"float32": 2.0, "bfloat16": 20.0}
+    share = {"float32": 0.5, "bfloat16": 0.05}
+    assert achieved(2e9, 2.0, rates.medians()) == {"gflops": 1.0, "matrix_share": share}
+
+
+def test_a_reading_counts_two_operations_for_each_multiply_and_add(monkeypatch):
+    rates = MatrixRates("cpu")
+    clock = iter([0.0, 1e-3, 2e-3, 4e-3])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    gflop = 3 * 2 * 64**3 * 1e-9
+    assert rates._read() == pytest.approx([gflop / 1e-3, gflop / 2e-3])
+
+
+def test_a_stopwatch_adds_up_the_calls_of_a_part_and_passes_their_results():
+    watch = Stopwatch()
+    nap = watch.timed("nap", lambda seconds: time.sleep(seconds) or "rested")
+    assert [nap(0.01), nap(seconds=0.01)] == ["rested"] * 2
+    assert watch.seconds["nap"] >= 0.02
+    assert watch.seconds["other"] == 0
+
+
+def test_the_parts_of_a_step_add_up(step_results):
+    rows = step_results["histories"] + step_results["contexts"]
+    assert [(row["history"], row["num_context"]) for row in rows] == [(40, 3), (10, 3), (40, 1), (40, 3)]
+    for row in rows:
+        parts = [row[f"{part}_ms"] for part in PARTS[1:]]
+        assert min(parts) > 0
+        assert sum(parts) == pytest.approx(row["step_ms"], abs=0.01)
+        assert row["steps_per_second"] == pytest.approx(1000 / row["step_ms"], rel=0.01)
+
+
+def test_the_network_of_a_step_is_what_it_paints_and_what_it_encodes(step_results, untrained_model):
+    row = step_results["histories"][0]
+    flops = network_flops(load_generator(str(untrained_model), "cpu"), 3, torch.device("cpu"))
+    assert row["encoded_frames"] >= 1  # the newest frame, at the least
+    expected = 1e-9 * (flops.generate + row["encoded_frames"] * flops.encode)
+    assert row["network_gflop"] == pytest.approx(expected, abs=1e-3)
+    seconds = (row["encoding_ms"] + row["denoising_ms"]) / 1000
+    assert row["gflops"] == pytest.approx(expected / seconds, rel=0.01, abs=1e-3)
+    for name, rate in step_results["matrix_gflops"].items():
+        assert row["matrix_share"][name] == pytest.approx(row["gflops"] / rate, abs=1e-3)
+
+
+def test_results_name_the_machine(step_results):
+    assert {"cpu", "cores", "threads", "gpu", "torch", "python", "bfloat16", "os"} <= step_results["machine"].keys()
+    assert step_results["machine"]["threads"] == 1
+    assert step_results["ratio"] > 0
+
+
+def test_a_walk_goes_from_pose_to_pose_with_its_whole_history_in_memory():
+    poses = random_walk(build_scene(0), 60, np.random.default_rng(0)).double()
+    walk = Walk(PoseGenerator(), 3, 20, poses, "cpu")
+    for start in (30, 35):  # grown by five, it starts over
+        walk.begin(start)
+        memory = walk.env.world.memory
+        assert memory.lengths.tolist() == [20]
+        torch.testing.assert_close(memory.poses[0], poses[start - 20 : start].float())
+        for number in range(start, start + 5):
+            milliseconds = walk.step(number)
+            assert milliseconds[0] == pytest.approx(milliseconds[1:5].sum())
+        torch.testing.assert_close(walk.env.world.poses[0], poses[start + 4].float(), atol=1e-4, rtol=0)
+
+
+def test_a_memory_that_has_hardly_grown_goes_on():
+    poses = random_walk(build_scene(0), 320, np.random.default_rng(0)).double()
+    walk = Walk(PoseGenerator(), 3, 300, poses, "cpu")
+    for start in (300, 303):
+        walk.begin(start)
+        for number in range(start, start + 3):
+            walk.step(number)
+    assert walk.env.world.memory.lengths.tolist() == [306]
+
+
+def test_histories_that_do_not_fit_are_refused_with_the_number_that_would(monkeypatch):
+    monkeypatch.setattr("ctxmem_env.bench.step.available_bytes", lambda: 3_000_000)
+    with pytest.raises(ValueError, match=r"0\.0 GB are available\. Ask for at most 97 frames"):
+        bench_step("nano", histories=[200], contexts=[])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"histories": []}, "histories is empty"),
+        ({"histories": [10, 0]}, "histories=0 is out of range"),
+        ({"contexts": [0]}, "contexts=0 is out of range"),
+        ({"num_context": 0}, "num_context=0 is out of range"),
+        ({"repeats": 0}, "repeats=0 is out of range"),
+        ({"steps": 0}, "steps=0 is out of range"),
+        ({"threads": 0}, "threads=0 is out of range"),
+        ({"model": "nanno"}, "Did you mean 'nano'"),
+        ({"device": "cuda:99"}, "device='cuda:99' is not available here"),
+    ],
+)
+def test_a_step_is_not_measured_with_numbers_that_are_none(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bench_step(**arguments)
+
+
+@pytest.fixture(scope="module")
+def vector_results(untrained_model):
+    return bench_vector(str(untrained_model), 2, num_envs=[1, 3], repeats=2, steps=2)
+
+
+def test_batches_are_compared_with_the_first(vector_results):
+    one, three = vector_results["batches"]
+    assert (one["num_envs"], three["num_envs"]) == (1, 3)
+    assert one["speedup"] == 1.0
+    assert three["speedup"] > 0
+    for row in (one, three):
+        assert row["env_steps_per_second"] == pytest.approx(1000 * row["num_envs"] / row["step_ms"], rel=0.01)
+    assert three["network_gflop"] == pytest.approx(3 * one["network_gflop"], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_envs": []}, "num_envs is empty"),
+        ({"num_envs": [2, 0]}, "num_envs=0 is out of range"),
+        ({"repeats": 0}, "repeats=0 is out of range"),
+        ({"steps": 0}, "steps=0 is out of range"),
+    ],
+)
+def test_batches_are_not_measured_with_numbers_that_are_none(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bench_vector(**arguments)
+
+
+def test_newer_results_take_the_place_of_those_of_the_same_benchmark_only(tmp_path):
+    path = tmp_path / "new" / "bench.json"
+    old, other, new = ({"bench": name, "machine": {}, "n": n} for n, name in enumerate(("step", "vector", "step")))
+    for results in (old, other, new):
+        keep(path, results)
+    assert read_benches(path) == {"step": new, "vector": other}
+
+
+@pytest.mark.parametrize("text", ["not JSON", "[]", '{"step": 3}', '{"figures": {"a": 1}}'])
+def test_a_file_of_something_else_is_left_alone(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"name another file, or remove it"):
+        keep(path, {"bench": "step", "machine": {}})
+    assert path.read_text() == text
+
+
+def test_the_section_shows_what_was_measured_and_nothing_else(step_results, vector_results, tmp_path):
+    both = benchmarks_section({"step": step_results, "vector": vector_results})
+    alone = benchmarks_section({"vector": vector_results}, tmp_path)
+    assert "### A step of one environment" in both and "### Worlds in one batch" in both
+    assert "### A step" not in alone and "![" not in alone
+    for row in vector_results["batches"]:
+        assert f"| {row['num_envs']} | {row['env_steps_per_second']:,.1f} |" in alone
+    (tmp_path / "bench_vector.png").touch()
+    assert f"]({tmp_path}/bench_vector.png)" in benchmarks_section({"vector": vector_results}, tmp_path)
