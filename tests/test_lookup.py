@@ -7,7 +7,7 @@ import torch
 
 from ctxmem_env.camera import camera_to_world
 from ctxmem_env.generator.attention import relative_cameras
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, splat
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
 
 SIZE = 32
@@ -50,6 +50,13 @@ def wall(distance, colour, yaw=0.0):
 def memory(*walls):
     frames, depth, poses = (torch.stack(parts)[None] for parts in zip(*walls, strict=True))
     return frames, depth, poses
+
+
+def look_up(log_depth, poses, frames, depth, context_poses, mask, fov):
+    """Colours, evidence and visibility of every pixel in every remembered frame."""
+    image, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
+    slot = torch.arange(frames.shape[1])[:, None, None].expand(visible.shape)
+    return fetch(frames, image, slot), evidence, visible
 
 
 def test_a_frame_thrown_into_its_own_pose_comes_back_exactly(true_views):
@@ -109,8 +116,8 @@ def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_cam
 def test_fetched_colours_are_those_of_the_scene_where_a_camera_saw_it(true_views):
     frames, depth, poses = true_views
     memory = frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), FOV
-    colours, evidence, visible = fetch(depth[:, :1].log(), poses[:, :1], *memory)
-    _, wrong_evidence, wrong_visible = fetch((2 * depth[:, :1]).log(), poses[:, :1], *memory)
+    colours, evidence, visible = look_up(depth[:, :1].log(), poses[:, :1], *memory)
+    _, wrong_evidence, wrong_visible = look_up((2 * depth[:, :1]).log(), poses[:, :1], *memory)
     for slot in range(3):
         # Evidence 0 is how far the two depths disagree: log(1 + |error| / 2 %).
         seen = visible[0, 0, slot] & (evidence[0, 0, slot, 0] < math.log1p(1.0))
@@ -124,7 +131,7 @@ def test_fetched_colours_are_those_of_the_scene_where_a_camera_saw_it(true_views
 def test_a_frame_looked_up_at_its_own_pose_is_found_whole(true_views):
     frames, depth, poses = true_views
     own = slice(0, 1)
-    colours, evidence, visible = fetch(
+    colours, evidence, visible = look_up(
         depth[:, own].log(), poses[:, own], frames[:, own], depth[:, own], poses[:, own], everything(1), FOV
     )
     assert visible.all()
@@ -138,7 +145,7 @@ def test_evidence_tells_a_hidden_surface_from_one_that_stands_in_front():
     target = poses.clone()
     for distance, sign in ((3.0, 1.0), (1.5, -1.0)):
         log_depth = torch.full((1, 1, SIZE, SIZE), math.log(distance))
-        _, evidence, visible = fetch(log_depth, target, frames, depth, poses, everything(1), FOV)
+        _, evidence, visible = look_up(log_depth, target, frames, depth, poses, everything(1), FOV)
         assert visible.all()
         size = abs(math.log(distance / 2.0))
         torch.testing.assert_close(evidence[0, 0, 0, 0], torch.full((SIZE, SIZE), math.log1p(size / 0.02)))
@@ -150,7 +157,7 @@ def test_evidence_says_which_camera_stood_further_away():
     closer = poses.clone()
     closer[..., 0] = 2.0  # the wall is 2 m ahead of the new view and 4 m ahead of the remembered camera
     log_depth = torch.full((1, 1, SIZE, SIZE), math.log(2.0))
-    _, evidence, visible = fetch(log_depth, closer, frames, depth, poses, everything(1), FOV)
+    _, evidence, visible = look_up(log_depth, closer, frames, depth, poses, everything(1), FOV)
     assert visible.all()
     torch.testing.assert_close(evidence[0, 0, 0, 2], torch.full((SIZE, SIZE), math.log(2.0)))
 
@@ -158,7 +165,7 @@ def test_evidence_says_which_camera_stood_further_away():
 def test_an_unknown_depth_is_no_evidence_against_a_frame():
     frames, depth, poses = memory(wall(2.0, 0.5))
     log_depth = torch.full((1, 1, SIZE, SIZE), math.log(7.0))
-    _, evidence, visible = fetch(log_depth, poses, frames, torch.zeros_like(depth), poses, everything(1), FOV)
+    _, evidence, visible = look_up(log_depth, poses, frames, torch.zeros_like(depth), poses, everything(1), FOV)
     assert visible.all() and (evidence[0, 0, 0, :2] == 0).all()
 
 
@@ -166,12 +173,12 @@ def test_what_lies_beside_or_behind_a_remembered_camera_is_not_visible_to_it():
     frames, depth, poses = memory(wall(2.0, 0.5), wall(2.0, 0.5, yaw=math.pi), wall(2.0, 0.5, yaw=math.pi / 4))
     target = poses[:, :1]
     log_depth = torch.full((1, 1, SIZE, SIZE), math.log(0.5))
-    visible = fetch(log_depth, target, frames, depth, poses, everything(3), FOV)[2][0, 0]
+    visible = look_up(log_depth, target, frames, depth, poses, everything(3), FOV)[2][0, 0]
     assert visible[0].all() and not visible[1].any()
     # Turned left by half of the field of view: it sees the left half of the new view, which it has on its right.
     assert visible[2, SIZE // 2, : SIZE // 2].all() and not visible[2, :, SIZE // 2 :].any()
     mask = torch.tensor([[False, True, True]])
-    assert not fetch(log_depth, target, frames, depth, poses, mask, FOV)[2][0, 0, 0].any()
+    assert not look_up(log_depth, target, frames, depth, poses, mask, FOV)[2][0, 0, 0].any()
 
 
 def test_geometry_keeps_its_precision_under_autocast(true_views):
@@ -179,9 +186,9 @@ def test_geometry_keeps_its_precision_under_autocast(true_views):
     poses = poses + torch.tensor([40.0, -25.0, 0.0, 0.0, 0.0, 0.0])
     thrown = (frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), poses[:, :1], FOV)
     fetched = (depth[:, :1].log(), poses[:, :1], frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), FOV)
-    exact = splat(*thrown) + fetch(*fetched)
+    exact = splat(*thrown) + look_up(*fetched)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = splat(*thrown) + fetch(*fetched)
+        rounded = splat(*thrown) + look_up(*fetched)
     for one, other in zip(exact, rounded, strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)
 
@@ -266,7 +273,7 @@ def test_geometry_is_the_same_inside_autocast(true_views):
     def results():
         yield from splat(*seen)
         yield from extend(*seen)
-        yield from fetch(*sought)
+        yield from look_up(*sought)
         yield relative_cameras(poses, poses[:, 0], FOV)
         yield camera_to_world(poses)
 
@@ -284,3 +291,20 @@ def test_a_near_wall_that_has_grown_hides_what_is_behind_it():
     colours, log_depth, covered = splat(frames, depth, poses, everything(2), near, FOV)
     assert (covered == 1).all() and (colours == 0.5).all()
     torch.testing.assert_close(log_depth, torch.zeros_like(log_depth), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+def test_the_two_largest_scores_are_found_in_their_order(slots):
+    scores = torch.randn(2, 3, slots, 5, 4, generator=torch.Generator().manual_seed(0)) * 20
+    scores[:, :, 0, 0] = -1e4  # not visible
+    expected = scores.topk(min(2, slots), dim=2).indices
+    assert torch.equal(two_largest(scores), expected)
+
+
+def test_each_pixel_is_fetched_from_the_frame_that_is_named():
+    frames = torch.stack([torch.full((3, SIZE, SIZE), value) for value in (-1.0, 0.0, 1.0)])[None]
+    edge = torch.linspace(-1, 1, SIZE)  # to the very borders, where the kernel reaches beyond the frame
+    image = torch.stack(torch.meshgrid(edge, edge, indexing="xy")).expand(1, 1, 3, 2, SIZE, SIZE)
+    slot = torch.randint(3, (1, 1, 2, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    colours = fetch(frames, image, slot)
+    torch.testing.assert_close(colours[:, :, :, 0], slot - 1.0)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
 
 MIN_DEPTH = 0.05
+_MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 
 
@@ -108,7 +109,7 @@ def _close_cracks(known: Tensor) -> Tensor:
     return torch.where(count >= torch.where(empty, 4.0, 5.0), total / count.clamp(min=1), known)
 
 
-def _first_smallest(values: Tensor) -> Tensor:
+def first_smallest(values: Tensor) -> Tensor:
     """Which of k values (B, S, k, n), none negative, is smallest: (B, S, 1, n), to about six digits.
 
     The order of positive floats is that of their bits, so the last few may hold the index: one minimum, not two
@@ -119,6 +120,19 @@ def _first_smallest(values: Tensor) -> Tensor:
     bits = values.contiguous().view(torch.int32)
     index = torch.arange(slots, dtype=torch.int32, device=values.device)[:, None]
     return ((bits & ~spare) | index).amin(2, keepdim=True).bitwise_and_(spare).long()
+
+
+def two_largest(scores: Tensor) -> Tensor:
+    """The slots of the two largest of k scores (B, S, k, H, W): int64 (B, S, 2, H, W), or one where k is 1.
+
+    Scores below -1e3 count as that; others differ from 1e-2 on.
+    """
+    cost = (100 - scores.flatten(3)).clamp(1e-3, 1e3)
+    first = first_smallest(cost)
+    if cost.shape[2] > 1:
+        second = first_smallest(cost.scatter(2, first, torch.inf))
+        first = torch.cat([first, second], dim=2)
+    return first.unflatten(3, scores.shape[3:])
 
 
 @torch.no_grad()
@@ -153,7 +167,7 @@ def extend(
     above = (torch.atan2(rays[..., 2], level)[:, :, None] - pitch).abs()
     apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1)[..., None]
     effort = moved + 0.3 * (above - upper[:, :, None]).clamp(min=0) + 0.1 * apart
-    slot = _first_smallest(effort.masked_fill(~mask[:, None, :, None], torch.inf))  # (B, S, 1, HW)
+    slot = first_smallest(effort.masked_fill(~mask[:, None, :, None], torch.inf))  # (B, S, 1, HW)
     moved, azimuth = moved.gather(2, slot)[:, :, 0], azimuth.gather(2, slot)[:, :, 0]
     slot = slot[:, :, 0]
     wound = torch.remainder(azimuth + border, 2 * border) - border
@@ -181,23 +195,18 @@ def extend(
 
 
 @full_precision
-def fetch(
-    log_depth: Tensor,
-    poses: Tensor,
-    frames: Tensor,
-    depth: Tensor,
-    context_poses: Tensor,
-    mask: Tensor,
-    fov: Tensor,
+def locate(
+    log_depth: Tensor, poses: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, fov: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the remembered frames show at every pixel of S new views, given the views' log depth (B, S, H, W).
+    """Where S new views' pixels, at log depth (B, S, H, W), lie in the remembered frames, and what speaks for it.
 
-    Returns colours (B, S, k, 3, H, W), evidence (B, S, k, 4, H, W) and visible (B, S, k, H, W).
+    depth (B, k, H, W) and the rest as in `splat`. Returns image coordinates (B, S, k, 2, H, W), in [-1, 1] inside a
+    frame, evidence (B, S, k, 4, H, W) and visible (B, S, k, H, W).
     Evidence: the disagreement between the depth of the pixel as seen from the remembered camera and that camera's own
     depth, log(z / D) (its size, compressed, and its sign: positive is hidden behind a surface); the log ratio of
     distances (positive: the remembered camera stood further away); and 1.
     """
-    batch, slots, _, height, width = frames.shape
+    batch, slots, height, width = depth.shape
     targets = poses.shape[1]
     rays = pixel_rays(height, width, fov).flatten(1, 2).mT
     directions, offsets = _rays_between(rays, poses[:, :, None], context_poses[:, None])
@@ -206,27 +215,36 @@ def fetch(
     image = image * image.new_tensor([[1.0], [width / height]])
     inside = image.abs() < 1
     visible = (z > MIN_DEPTH) & inside[..., 0, :] & inside[..., 1, :] & mask[:, None, :, None]
-    log_z = z.clamp(min=MIN_DEPTH).log()
-    grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2).mT  # (B k, S, HW, 2)
-
-    def at(values: Tensor, mode: str) -> Tensor:  # (B, k, c, H, W) -> (B, S, k, c, HW)
-        found = F.grid_sample(values.flatten(0, 1), grid, mode, padding_mode="border", align_corners=False)
-        return found.unflatten(0, (batch, slots)).permute(0, 3, 1, 2, 4)
-
-    # A sharper kernel for colours, which are copied again and again; depth would ring at its edges.
-    colours = at(frames, "bicubic")
-    log_found = at(depth.clamp(min=MIN_DEPTH).log()[:, :, None], "bilinear")[..., 0, :]
-    unknown = depth.flatten(2).amax(-1)[:, None, :, None] <= MIN_DEPTH
-    error = (log_z - log_found).masked_fill(unknown, 0.0).detach()
-    ratio = (log_z - log_depth.flatten(2)[:, :, None]).detach()
-    evidence = torch.stack(
-        [
-            (error.abs() / 0.02).log1p(),
-            error.clamp(-0.5, 0.5) * 4,
-            ratio.clamp(-1, 1),
-            torch.ones_like(ratio),
-        ],
-        dim=3,
-    )
+    with torch.no_grad():
+        log_z = z.clamp(min=MIN_DEPTH).log()
+        grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2).mT  # (B k, S, HW, 2)
+        known = depth.clamp(min=MIN_DEPTH).log().flatten(0, 1)[:, None]
+        found = F.grid_sample(known, grid, "bilinear", padding_mode="border", align_corners=False)
+        found = found.view(batch, slots, targets, -1).transpose(1, 2)
+        unknown = depth.flatten(2).amax(-1)[:, None, :, None] <= MIN_DEPTH
+        error = (log_z - found).masked_fill(unknown, 0.0)
+        ratio = log_z - log_depth.flatten(2)[:, :, None]
+        size, sign = (error.abs() / 0.02).log1p(), error.clamp(-0.5, 0.5) * 4
+        evidence = torch.stack([size, sign, ratio.clamp(-1, 1), torch.ones_like(ratio)], dim=3)
     shape = (batch, targets, slots, -1, height, width)
-    return colours.reshape(shape), evidence.view(shape), visible.view(shape[:3] + shape[4:])
+    return image.view(shape), evidence.view(shape), visible.view(shape[:3] + shape[4:])
+
+
+@full_precision
+def fetch(frames: Tensor, image: Tensor, slot: Tensor) -> Tensor:
+    """Colours (B, S, n, 3, H, W) at image coordinates (B, S, k, 2, H, W) of frames (B, k, 3, H, W).
+
+    slot int64 (B, S, n, H, W) names the n frames that each pixel is looked up in.
+    """
+    batch, slots, _, height, width = frames.shape
+    each = slot[:, :, :, None].expand(-1, -1, -1, 2, -1, -1)
+    x, y = image.gather(2, each).clamp(-1, 1).unbind(3)
+    # All frames below each other, with room between them for the kernel: one frame with n times as many pixels.
+    tall = height + 2 * _MARGIN
+    atlas = F.pad(frames.flatten(0, 1), (0, 0, _MARGIN, _MARGIN), mode="replicate").unflatten(0, (batch, slots))
+    atlas = atlas.transpose(1, 2).flatten(2, 3)
+    row = slot * tall + _MARGIN + (y + 1) * (height / 2)  # in pixels from the top
+    grid = torch.stack([x, row * (2 / (slots * tall)) - 1], dim=-1).flatten(1, 3)
+    # A sharper kernel than for depth, since colours are copied again and again; depth would ring at its edges.
+    colours = F.grid_sample(atlas, grid, "bicubic", padding_mode="border", align_corners=False)
+    return colours.unflatten(2, (*slot.shape[1:3], height)).permute(0, 2, 3, 1, 4, 5)

@@ -6,7 +6,8 @@ axis of attention and only the noisy one is updated. Departures, each with its r
 - a context token attends to its own frame only, so its keys and values are computed once, when it is remembered;
 - relative camera encoding in attention (see `attention`), not [R, t] added to the tokens;
 - `lookup=True`: colours are fetched from the remembered frames through the predicted depth (see `lookup`) and the
-  network paints what no frame has seen. `lookup=False` is the paper's pure attention.
+  network paints what no frame has seen. Each pixel comes from the two frames that most speaks for: an average over
+  more is softer. `lookup=False` is the paper's pure attention.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, splat
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
 
 
 class View(NamedTuple):
@@ -261,12 +262,13 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         log_depth = log_depth + follow[:, :, 0] * (example_depth > UNKNOWN) * (example_depth - log_depth)
         trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
-        colours, evidence, visible = fetch(log_depth, poses, frames, depth, context_poses, mask, fov)
+        image, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
         # How much each kind of evidence counts is predicted for every pixel.
         score = (out[:, :, None, 5:9] * evidence).sum(3) - 2 * evidence[:, :, :, 0]
-        score = torch.cat([out[:, :, 9:10], score.masked_fill(~visible, -1e4)], dim=2)
-        weight = score.softmax(dim=2)
-        blend = (weight[:, :, 1:, None] * colours).sum(2) + weight[:, :, :1] * own
+        score = score.masked_fill(~visible, -1e4)
+        slot = two_largest(score.detach())
+        weight = torch.cat([out[:, :, 9:10], score.gather(2, slot)], dim=2).softmax(dim=2)
+        blend = (weight[:, :, 1:, None] * fetch(frames, image, slot)).sum(2) + weight[:, :, :1] * own
         own_weight = weight[:, :, 0]
         refined = torch.cat([blend, own_weight[:, :, None]], dim=2).flatten(0, 1)
         refined = F.relu(self.refine_in(_join(features.permute(0, 2, 3, 1), refined)))
