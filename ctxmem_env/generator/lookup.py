@@ -236,7 +236,7 @@ def fetch(frames: Tensor, image: Tensor, slot: Tensor) -> Tensor:
 
     slot int64 (B, S, n, H, W) names the n frames that each pixel is looked up in.
     """
-    batch, slots, _, height, width = frames.shape
+    batch, slots, _, height, _ = frames.shape
     each = slot[:, :, :, None].expand(-1, -1, -1, 2, -1, -1)
     x, y = image.gather(2, each).clamp(-1, 1).unbind(3)
     # All frames below each other, with room between them for the kernel: one frame with n times as many pixels.
