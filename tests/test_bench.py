@@ -1,6 +1,7 @@
 """The benchmarks: what they count is counted rightly, what they report adds up, and what they refuse."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,18 @@ from ctxmem_env.bench.measure import Stopwatch, count_flops, network_flops
 from ctxmem_env.bench.results import keep, read_benches
 from ctxmem_env.bench.step import PARTS, Walk, bench_step
 from ctxmem_env.bench.tables import benchmarks_section
+from ctxmem_env.bench.train import CASES, Trainer, bench_train
+from ctxmem_env.bench.train import PARTS as TRAIN_PARTS
 from ctxmem_env.bench.vector import bench_vector
+from ctxmem_env.config import TrainConfig, load_config
 from ctxmem_env.generator import load_generator
+from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.scenes import build_scene, random_walk
 from ctxmem_env.testing import PoseGenerator
+from ctxmem_env.training.data import SceneBatches
+from ctxmem_env.training.train import losses
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -190,6 +199,54 @@ def test_batches_are_not_measured_with_numbers_that_are_none(arguments, message)
         bench_vector(**arguments)
 
 
+@pytest.fixture(scope="module")
+def train_results():
+    return bench_train(ROOT / "configs" / "tiny.yaml", repeats=2)
+
+
+def test_the_parts_of_a_training_step_add_up(train_results):
+    assert [case["case"] for case in train_results["cases"]] == list(CASES)
+    for case, (repaint, _) in zip(train_results["cases"], CASES.values(), strict=True):
+        assert sum(case[f"{part}_ms"] for part in TRAIN_PARTS) == pytest.approx(case["step_ms"], abs=0.05)
+        assert case["targets_per_second"] == pytest.approx(1000 * train_results["targets"] / case["step_ms"], rel=0.01)
+        assert (case["repainting_ms"] > 0) == repaint
+    assert train_results["rendering_ms"] > 0
+
+
+def test_a_training_step_calculates_more_than_its_loss_and_learns():
+    trainer = Trainer(load_config(TrainConfig, ROOT / "configs" / "tiny.yaml"), torch.device("cpu"))
+    shape = trainer.model.config
+    batch = SceneBatches(trainer.config.data, 0, shape.height, shape.width)[0]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        forward = count_flops(lambda: losses(trainer.model, batch, trainer.config, generator))
+    assert 2 * forward < trainer.flops(batch) < 4 * forward
+    before = trainer.model.to_pixels.weight.clone()
+    trainer.step(batch, repaint=True, critic=True)
+    assert not torch.equal(before, trainer.model.to_pixels.weight)
+
+
+def test_without_a_configuration_the_packaged_model_is_trained():
+    def shape(model):
+        return {name: value for name, value in model.config.items() if not name.startswith("_")}
+
+    assert shape(SceneTransformer(**TrainConfig().model)) == shape(load_generator("nano", "cpu").transformer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"config": "nothing.yaml"}, "no such file 'nothing.yaml'"),
+        ({"repeats": 0}, "repeats=0 is out of range"),
+        ({"steps": 0}, "steps=0 is out of range"),
+        ({"device": "gpu"}, "device='gpu' is not a torch device"),
+    ],
+)
+def test_training_is_not_measured_with_what_is_none(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bench_train(**arguments)
+
+
 def test_newer_results_take_the_place_of_those_of_the_same_benchmark_only(tmp_path):
     path = tmp_path / "new" / "bench.json"
     old, other, new = ({"bench": name, "machine": {}, "n": n} for n, name in enumerate(("step", "vector", "step")))
@@ -207,10 +264,11 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-def test_the_section_shows_what_was_measured_and_nothing_else(step_results, vector_results, tmp_path):
-    both = benchmarks_section({"step": step_results, "vector": vector_results})
+def test_the_section_shows_what_was_measured_and_nothing_else(step_results, vector_results, train_results, tmp_path):
+    both = benchmarks_section({"step": step_results, "vector": vector_results, "train": train_results})
     alone = benchmarks_section({"vector": vector_results}, tmp_path)
     assert "### A step of one environment" in both and "### Worlds in one batch" in both
+    assert "### A training step" in both
     assert "### A step" not in alone and "![" not in alone
     for row in vector_results["batches"]:
         assert f"| {row['num_envs']} | {row['env_steps_per_second']:,.1f} |" in alone

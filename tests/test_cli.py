@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -12,11 +13,14 @@ import torch
 from PIL import Image
 
 from ctxmem_env.actions import DiscreteActions
+from ctxmem_env.bench import machine
 from ctxmem_env.camera import cropped_fov, move, wrap_angle
 from ctxmem_env.cli import Rollout, main
 from ctxmem_env.cli.drive import WALK, choose_drive, follow, parse_actions
 from ctxmem_env.cli.rollout import revisit_psnr
 from ctxmem_env.trajectory import Trajectory
+
+CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture
@@ -288,7 +292,8 @@ def test_train_refuses_configurations_before_it_writes(fail, tmp_path, monkeypat
 
 @pytest.fixture
 def short_run_up(monkeypatch):
-    """Figures of the tests mean nothing, so none of them waits for a walk to settle."""
+    """Figures of the tests mean nothing, so none of them waits for a walk to settle or for large matrices."""
+    monkeypatch.setitem(machine._SIZES, "cpu", 64)
     monkeypatch.setattr("ctxmem_env.bench.step._WARM_UP", 1)
     monkeypatch.setattr("ctxmem_env.bench.random_walk.WARM_UP", 1)
 
@@ -299,11 +304,16 @@ def test_bench_keeps_its_results_beside_those_of_others_and_draws_them(run, untr
     sizes = ("--histories", 5, 12, "--contexts", 2, "--num-context", 3)
     step, err = run("bench", "step", "--model", untrained_model, *sizes, *keep)
     vector, _ = run("bench", "vector", "--model", untrained_model, "--num-envs", 1, 2, *keep)
+    train, _ = run("bench", "train", "--config", CONFIGS / "tiny.yaml", *keep)
     assert "1/1" in err
-    for results in (step, vector):
+    for results in (step, vector, train):
         with Image.open(results.pop("plot")) as picture:
             assert picture.width > 400
-    assert json.loads((tmp_path / "new" / "bench.json").read_text()) == {"step": step, "vector": vector}
+    assert json.loads((tmp_path / "new" / "bench.json").read_text()) == {
+        "step": step,
+        "train": train,
+        "vector": vector,
+    }
     assert [figures["history"] for figures in step["histories"]] == [5, 12]
 
 
@@ -341,7 +351,6 @@ def test_help_is_quick_and_loads_no_torch():
 
 @pytest.mark.slow
 def test_tiny_training_runs_from_the_command_line(run, tmp_path):
-    config = os.path.join(os.path.dirname(__file__), "..", "configs", "tiny.yaml")
-    results, _ = run("train", config, "--out", tmp_path / "tiny", "--quiet")
+    results, _ = run("train", CONFIGS / "tiny.yaml", "--out", tmp_path / "tiny", "--quiet")
     assert results["out"] == str(tmp_path / "tiny")
     assert results["steps"] == 20

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _PANEL = (4.8, 3.6)  # inches
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 _STEP_PARTS = ("retrieval", "encoding", "denoising", "rest")
+_TRAIN_PARTS = ("repainting", "forward", "backward", "update")
 _DPI = 120
 
 
@@ -47,12 +48,16 @@ def _panels(results: dict, count: int) -> tuple["Figure", list["Axes"]]:
 
 def _stack(axis: "Axes", rows: Sequence[dict], label: str, parts: Sequence[str]) -> None:
     """One bar for each row, named by row[label], of the milliseconds row[part_ms]."""
-    names, bottom = [f"{row[label]:,}" for row in rows], [0.0] * len(rows)
+    names, bottom = [_name(row[label]) for row in rows], [0.0] * len(rows)
     for part, colour in zip(parts, _COLOURS, strict=False):
         values = [row[f"{part}_ms"] for row in rows]
         axis.bar(names, values, bottom=bottom, label=part, color=colour)
         bottom = [low + value for low, value in zip(bottom, values, strict=True)]
     axis.set_ylabel("milliseconds")
+
+
+def _name(value: int | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _step(results: dict) -> "Figure":
@@ -85,4 +90,13 @@ def _vector(results: dict) -> "Figure":
     return figure
 
 
-_PICTURES = {"step": _step, "vector": _vector}
+def _train(results: dict) -> "Figure":
+    figure, axes = _panels(results, 1)
+    _stack(axes[0], results["cases"], "case", _TRAIN_PARTS)
+    axes[0].tick_params(axis="x", labelsize=7)
+    axes[0].set(title=f"A training step of {results['targets']} targets")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    return figure
+
+
+_PICTURES = {"step": _step, "vector": _vector, "train": _train}

@@ -99,7 +99,24 @@ def _vector(bench: dict) -> list[str]:
     return parts
 
 
+def _train(bench: dict) -> list[str]:
+    parts = ("step", "repainting", "forward", "backward", "update")
+    lines = [
+        [row["case"], f"{row['targets_per_second']:.1f}", *(f"{row[f'{part}_ms']:,.0f} ms" for part in parts)]
+        for row in bench["cases"]
+    ]
+    plain = bench["cases"][0]
+    note = (
+        f"A batch is {bench['targets']} targets with {bench['num_context']} context frames for each scene; "
+        f"{bench['parameters'] / 1e6:.1f} million parameters in {bench['precision']}. Forwards and backwards the plain "
+        f"step runs at {plain['gflops']:,.0f} GFLOP/s, {_share(plain)} of the matrix rate in float32 / bfloat16. To "
+        f"render a batch takes {bench['rendering_ms']:,.0f} ms of another core."
+    )
+    return [_table(["step", "targets per second", *parts], lines), note]
+
+
 _SECTIONS: dict[str, tuple[str, Callable[[dict], list[str]]]] = {
     "step": ("A step of one environment", _step),
     "vector": ("Worlds in one batch", _vector),
+    "train": ("A training step", _train),
 }

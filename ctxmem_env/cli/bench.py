@@ -111,4 +111,27 @@ class Vector(ModelBench):
         return bench_vector(**self.options())
 
 
-BENCHES = Annotated[Step, subcommand("step")] | Annotated[Vector, subcommand("vector")]
+@dataclass(frozen=True, kw_only=True)
+class Train(Bench):
+    """Targets a second of a training step, and of its parts. Batches are rendered before the clock runs."""
+
+    name: ClassVar[str] = "train"
+
+    config: Annotated[Path | None, arg(metavar="FILE")] = None
+    """YAML file as for `ctxmem train`. By default the packaged model's shape and batch."""
+    steps: int = 1
+    """Steps in one measurement."""
+    device: str = "auto"
+    """Torch device; auto is CUDA where there is one."""
+
+    def measure(self) -> dict:
+        from ctxmem_env.bench.train import bench_train
+
+        return bench_train(**self.options())
+
+
+BENCHES = (
+    Annotated[Step, subcommand("step")]
+    | Annotated[Vector, subcommand("vector")]
+    | Annotated[Train, subcommand("train")]
+)
