@@ -49,6 +49,12 @@ class Seen(NamedTuple):
     remembered: list[Remembered]
 
 
+def beyond_borders(hints: Tensor) -> Tensor:
+    """Where S views look beyond the borders of all remembered frames, bool (B, S, 1, H, W), from `Seen.hints`."""
+    covered, moved = hints[:, :, 4:5], hints[:, :, 9:10]
+    return (covered == 0) & (moved > 0) & (moved < torch.pi)
+
+
 class Block(nn.Module):
     """Pre-norm attention and feed-forward; a condition vector scales, shifts and gates both (adaLN-single)."""
 
@@ -256,9 +262,11 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             return View(own, own, log_depth, torch.ones_like(log_depth))
         hints = inputs.unflatten(0, (batch, targets))
         thrown, covered, example, example_depth = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11], hints[:, :, 11]
-        # What is painted after an example takes its depth with its colour, or edges of the two would not meet.
-        follow = torch.sigmoid(out[:, :, 10:])
+        # Beyond all borders any mixture would be paid for again in every copy of it, until nothing but fog is left:
+        # there the example is taken as it is, for the last layers to change.
+        follow = torch.where(beyond_borders(hints[:, :, 3:]), 1.0, torch.sigmoid(out[:, :, 10:]))
         own = own + follow * (example - own)
+        # What is painted after an example takes its depth with its colour, or edges of the two would not meet.
         log_depth = log_depth + follow[:, :, 0] * (example_depth > UNKNOWN) * (example_depth - log_depth)
         trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
