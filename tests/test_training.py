@@ -123,9 +123,9 @@ def test_context_comes_from_the_past_of_the_walk_and_the_newest_frame_is_the_fir
         assert torch.equal(batch["context_poses"][0, 0], past[-1]) and batch["mask"][0, 0]
         for pose, used in zip(batch["context_poses"][0], batch["mask"][0], strict=True):
             assert not used or (past == pose).all(1).any()
-        # The first target is one action away from the newest frame.
+        # The first target is one action away from the newest frame, give or take the shift of both.
         motion = motion_between(past[-1], now)
-        assert motion[:2].norm() < 0.41 and motion[2:].abs().max() < 0.6
+        assert motion[:2].norm() < 0.4 + 4 * 0.06 and motion[2:].abs().max() < 0.6
 
 
 def test_frames_and_depth_of_a_batch_are_those_of_the_scene():
