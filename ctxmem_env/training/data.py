@@ -91,9 +91,13 @@ class SceneBatches(Dataset):
         """Poses (tour + walk_length, 6) of a tour and a walk, and the first target's index; a half have no tour."""
         c = self.config
         step, turn = rng.choice([0.15, 0.25, 0.25, 0.4]), math.radians(rng.choice([10.0, 15.0, 15.0, 30.0]))
+        small = rng.random() < c.small_steps
+        if small:
+            scale = 0.1 ** rng.random()
+            step, turn = scale * step, scale * turn
         toured = int(rng.integers(1, c.tour + 1)) if rng.random() < 0.5 else 1
         walk = random_walk(scene, c.tour + c.walk_length - toured + 1, rng, step_length=step, turn_angle=turn)
-        if rng.random() < c.shifted:
+        if not small and rng.random() < c.shifted:
             walk = shift(walk, rng)
         poses = torch.cat([tour(scene, toured, rng, walk[0]), walk[1:]])
         # Early in a walk little is known; the square makes half of the targets fall in its first quarter.

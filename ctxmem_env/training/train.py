@@ -25,7 +25,7 @@ from ctxmem_env.generator.locate import find_generator
 from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import read_generator, save_generator
-from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.generator.transformer import SceneTransformer, beyond_borders
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.checkpoint import (
     flatten_optimizer,
@@ -35,8 +35,6 @@ from ctxmem_env.training.checkpoint import (
 )
 from ctxmem_env.training.data import SceneBatches, batches, to_float
 from ctxmem_env.training.validate import validate, validation_batch
-
-_BEYOND = 0.02  # radians, about a pixel: less is a gap in what is seen, not the end of it
 
 
 def rate(step: int, config: TrainConfig) -> float:
@@ -92,8 +90,7 @@ def losses(
     target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
     painted = torch.zeros_like(clean[:, :, :1])
     if seen.hints is not None:
-        _, _, covered, example, example_depth, moved = seen.hints.split([3, 1, 1, 3, 1, 1], dim=2)
-        beyond = (covered == 0) & (moved > _BEYOND) & (moved < torch.pi)
+        example, example_depth, beyond = seen.hints[:, :, 5:8], seen.hints[:, :, 8:9], beyond_borders(seen.hints)
         painted = beyond.to(clean)
         target = torch.where(beyond, example, clean)
         target_depth = torch.where((beyond & (example_depth > UNKNOWN))[:, :, 0], example_depth[:, :, 0], target_depth)
