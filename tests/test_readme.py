@@ -4,6 +4,7 @@ import importlib.util
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,8 +73,17 @@ def test_commands_run(command):
     assert main(shlex.split(command)[1:]) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("torchrun")])
+def test_launched_commands_run(command, place):
+    launcher = [sys.executable, "-m", "torch.distributed.run", *shlex.split(command)[1:]]
+    done = subprocess.run(launcher, cwd=place, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1  # the results of all ranks together
+
+
 def test_no_command_is_of_a_kind_that_no_test_runs():
-    others = [command for command in COMMANDS if not command.startswith(("ctxmem ", "pip install "))]
+    others = [command for command in COMMANDS if not command.startswith(("ctxmem ", "pip install ", "torchrun "))]
     assert others == ["pytest"]
 
 

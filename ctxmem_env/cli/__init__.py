@@ -149,5 +149,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ctxmem: interrupted", file=sys.stderr)
         return 130
-    print(json.dumps(results))
+    if os.environ.get("RANK", "0") == "0":  # of the ranks of one training run only the first speaks
+        print(json.dumps(results))
     return 0

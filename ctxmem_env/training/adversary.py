@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ctxmem_env.training import ranks
+
 
 class Critic(nn.Module):
     """Scores (N, 1, H / 8, W / 8) of frames (N, 3, H, W) in [-1, 1] and of the share (N, 1, H, W) that was painted."""
@@ -42,7 +44,8 @@ class Adversary:
         # Where nothing was painted the two are the same frame: there is nothing to learn.
         weight = F.avg_pool2d(painted, 8)
         loss = weight * (F.relu(1 + fake) + F.relu(1 - real))
-        (loss.sum() / weight.sum().clamp(min=1)).backward()
+        (loss.sum() / ranks.total(weight.sum()).clamp(min=1)).backward()
+        ranks.sum_gradients(self.critic.parameters())
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -52,5 +55,5 @@ class Adversary:
         score = self.critic(painted * frames + (1 - painted) * clean, painted)
         weight = F.avg_pool2d(painted, 8)
         (gradient,) = torch.autograd.grad(-(weight * score).sum(), frames)
-        size = (painted * reconstruction).norm() / gradient.norm().clamp(min=1e-8)
+        size = ranks.norm(painted * reconstruction) / ranks.norm(gradient).clamp(min=1e-8)
         return gradient * size

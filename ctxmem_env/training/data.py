@@ -4,6 +4,7 @@ A batch is a function of (seed, number) alone, so a resumed run sees what an uni
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.config import DataConfig
 from ctxmem_env.retrieval import select_context
 from ctxmem_env.scenes import build_scene, random_walk, render, shift, split_seeds, stack_scenes, tour
+
+ALL = slice(None)
 
 
 def to_float(frames: Tensor) -> Tensor:
@@ -30,13 +33,23 @@ def to_uint8(frames: Tensor) -> Tensor:
 class SceneBatches(Dataset):
     """Batch `number` of a run: B scenes, k context slots and S targets each, as a dict of tensors.
 
+    Only the scenes `mine` of it are rendered and returned: a rank among several has no use for the others.
+
     context_frames (B, k, H, W, 3) uint8, context_depth (B, k, H, W) as the generator would remember it (with its
     errors, 0 where it is not known), context_poses (B, k, 6), mask and overlap (B, k), fov (B,), poses
     (B, S, 6), frames (B, S, H, W, 3) uint8, depth (B, S, H, W).
     """
 
-    def __init__(self, config: DataConfig, seed: int, height: int, width: int, split: str = "train") -> None:
-        self.config, self.seed, self.height, self.width = config, seed, height, width
+    def __init__(
+        self,
+        config: DataConfig,
+        seed: int,
+        height: int,
+        width: int,
+        split: str = "train",
+        mine: slice = ALL,
+    ) -> None:
+        self.config, self.seed, self.height, self.width, self.mine = config, seed, height, width, mine
         self.scene_seeds = split_seeds(split)
 
     def __len__(self) -> int:
@@ -69,20 +82,20 @@ class SceneBatches(Dataset):
         outside = torch.from_numpy(rng.random(len(mask)) < c.outside) & mask[:, 0]
         if c.targets_per_scene > 1:
             targets[outside, -1] = context_poses[outside, 0]
-        frames, depth = render(
-            stack_scenes(scenes), torch.cat([context_poses, targets], 1), fov, self.height, self.width
+        poses, mine, k = torch.cat([context_poses, targets], 1), self.mine, c.num_context
+        frames, depth = render(stack_scenes(scenes[mine]), poses[mine], fov[mine], self.height, self.width)
+        context_frames, context_depth = corrupt(
+            frames[:, :k], depth[:, :k], c.corrupt, generator, c.scenes_per_batch, mine
         )
-        k = c.num_context
-        context_frames, context_depth = corrupt(frames[:, :k], depth[:, :k], c.corrupt, generator)
-        context_depth[outside, 0] = 0.0
+        context_depth[outside[mine], 0] = 0.0
         return {
             "context_frames": context_frames,
             "context_depth": context_depth,
-            "context_poses": context_poses,
-            "mask": mask,
-            "overlap": selection.overlap,
-            "fov": fov,
-            "poses": targets,
+            "context_poses": context_poses[mine],
+            "mask": mask[mine],
+            "overlap": selection.overlap[mine],
+            "fov": fov[mine],
+            "poses": targets[mine],
             "frames": frames[:, k:],
             "depth": depth[:, k:],
         }
@@ -120,26 +133,36 @@ class SceneBatches(Dataset):
         return mask & keep
 
 
-def corrupt(frames: Tensor, depth: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Frames (B, k, H, W, 3) and depth (B, k, H, W) with the errors of generated ones, in `share` of the scenes."""
+def corrupt(
+    frames: Tensor,
+    depth: Tensor,
+    share: float,
+    generator: torch.Generator,
+    scenes: int | None = None,
+    mine: slice = ALL,
+) -> tuple[Tensor, Tensor]:
+    """Frames (B, k, H, W, 3) and depth (B, k, H, W) with the errors of generated ones, in `share` of the scenes.
+
+    The errors are drawn for `scenes` scenes, of which these are `mine`; by default for these alone.
+    """
     batch, slots, height, width = depth.shape
 
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator)
+    def draw(sample: Callable[..., Tensor], *shape: int) -> Tensor:
+        return sample((batch if scenes is None else scenes, *shape), generator=generator)[mine]
 
-    strength = draw(batch, 1, 1, 1) * (draw(batch, 1, 1, 1) < share)
-    coarse = torch.randn(batch * slots, 1, height // 8, width // 8, generator=generator)
-    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False).view_as(depth)
-    scale = torch.randn(batch, slots, 1, 1, generator=generator)
+    strength = draw(torch.rand, 1, 1, 1) * (draw(torch.rand, 1, 1, 1) < share)
+    coarse = draw(torch.randn, slots, height // 8, width // 8)
+    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    scale = draw(torch.randn, slots, 1, 1)
     noisy = F.avg_pool2d(depth.log(), 3, 1, 1, count_include_pad=False)
-    noisy = torch.where((draw(batch, slots, 1, 1) < 0.5) & (strength > 0), noisy, depth.log())
+    noisy = torch.where((draw(torch.rand, slots, 1, 1) < 0.5) & (strength > 0), noisy, depth.log())
     noisy = (noisy + strength**2 * (0.1 * smooth + 0.1 * scale)).exp()
     x = to_float(frames)
     blurred = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(x)
     # A generated frame is blurred here and there, not as a whole.
     blur = (smooth > 0.8)[:, :, None] * strength[..., None]
     x = x + blur * (blurred - x)
-    x = x + 0.06 * strength[..., None] * torch.randn(x.shape, generator=generator)
+    x = x + 0.06 * strength[..., None] * draw(torch.randn, *x.shape[1:])
     return to_uint8(x), noisy
 
 

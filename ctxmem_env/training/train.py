@@ -2,11 +2,13 @@
 
     ctxmem train configs/nano.yaml
 
-Batches are rendered on the fly; a run may be cut off at any time and goes on from its last checkpoint.
+Batches are rendered on the fly; a run may be cut off at any time and goes on from its last checkpoint. Several
+processes can share it, see `ranks`.
 """
 
 import dataclasses
 import inspect
+import io
 import json
 import sys
 import time
@@ -26,6 +28,7 @@ from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import read_generator, save_generator
 from ctxmem_env.generator.transformer import SceneTransformer, beyond_borders
+from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.checkpoint import (
     flatten_optimizer,
@@ -35,6 +38,8 @@ from ctxmem_env.training.checkpoint import (
 )
 from ctxmem_env.training.data import SceneBatches, batches, to_float
 from ctxmem_env.training.validate import validate, validation_batch
+
+_ARGUMENTS = list(inspect.signature(SceneTransformer.__init__).parameters)[1:]
 
 
 def rate(step: int, config: TrainConfig) -> float:
@@ -73,8 +78,9 @@ def losses(
     example that `lookup.extend` gives stands for the truth, and the critic says what else is wrong with it.
     """
     clean = to_float(batch["frames"])
-    t = draw_times(clean.shape[:2], generator).to(clean.device)
-    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+    whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
+    t = ranks.share(draw_times(whole[:2], generator)).to(clean.device)
+    noise = ranks.share(torch.randn(whole, generator=generator)).to(clean.device)
     context = to_float(batch["context_frames"])
     memory = (
         batch["poses"],
@@ -122,7 +128,8 @@ def repaint_context(model: SceneTransformer, batch: dict[str, Tensor], generator
     """
     even, odd = slice(0, None, 2), slice(1, None, 2)
     frames, poses = to_float(batch["context_frames"]), batch["context_poses"]
-    noise = torch.randn(frames[:, even].shape, generator=generator).to(frames.device)
+    shape = frames[:, even].shape
+    noise = ranks.share(torch.randn(ranks.size() * shape[0], *shape[1:], generator=generator)).to(frames.device)
     view = model(
         noise,
         torch.ones(noise.shape[:2], device=noise.device),
@@ -144,13 +151,18 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     """Run `config` from the last checkpoint in the folder `out`, or from the beginning; returns the last figures.
 
     `out` gets latest.safetensors (the checkpoint), log.jsonl, sheet_<step>.png and generator/, the averaged weights of
-    the last validation as a folder that `gym.make(..., model=folder)` takes.
+    the last validation as a folder that `gym.make(..., model=folder)` takes. Of several ranks the first one writes,
+    and their number may change when a run is resumed.
     """
-    device = resolve_device(device)
-    arguments = list(inspect.signature(SceneTransformer.__init__).parameters)[1:]
     for name in config.model:
-        if name not in arguments:
-            raise unknown_name("config: model", name, arguments)
+        if name not in _ARGUMENTS:
+            raise unknown_name("config: model", name, _ARGUMENTS)
+    with ranks.joined(resolve_device(device), config.data.scenes_per_batch) as own:
+        return _train(config, out, own, quiet)
+
+
+def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) -> dict:
+    first = ranks.rank() == 0
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # of the initial weights; everything later draws from its own generator
@@ -158,7 +170,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     height, width = model.config.height, model.config.width
     if config.init:
         start = read_generator(find_generator(config.init)).transformer
-        for name in arguments:
+        for name in _ARGUMENTS:
             if start.config[name] != model.config[name]:
                 raise ValueError(
                     f"init={config.init!r} is a model with {name}={start.config[name]}, the config asks for "
@@ -170,8 +182,9 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     adversary = Adversary(device)
     optims = [*optimizers(model, config), adversary.optimizer]
     latest, step, spent, log_bytes = out / "latest.safetensors", 0, 0.0, 0
-    if latest.exists():
-        tensors, facts = load_checkpoint(latest)
+    checkpoint = ranks.from_first(lambda: load_checkpoint(latest) if latest.exists() else None)
+    if checkpoint is not None:
+        tensors, facts = checkpoint
         if facts["model"] != dict(config.model):
             raise ValueError(
                 f"checkpoint: {latest} holds a model of {facts['model']}, the config asks for {dict(config.model)}; "
@@ -184,13 +197,16 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
             restore_optimizer(optimizer, tensors, f"optimizer{i}")
         step, spent, log_bytes = facts["step"], facts["seconds"], facts.get("log_bytes")
     forward = torch.compile(model) if config.compile else model
-    validation = validation_batch(config, height, width, device)
-    dataset = SceneBatches(config.data, config.seed, height, width)
+    validation = validation_batch(config, height, width, device) if first else None
+    mine = slice(ranks.rank(), None, ranks.size())
+    dataset = SceneBatches(config.data, config.seed, height, width, mine=mine)
     autocast = torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
     began, figures = time.monotonic() - spent, {}
     with (
-        (out / "log.jsonl").open("a") as log,
-        tqdm(total=config.num_steps, initial=step, disable=quiet, desc=config.name, dynamic_ncols=True) as bar,
+        (out / "log.jsonl").open("a") if first else io.StringIO() as log,
+        tqdm(
+            total=config.num_steps, initial=step, disable=quiet or not first, desc=config.name, dynamic_ncols=True
+        ) as bar,
     ):
         log.truncate(log_bytes)  # records after the checkpoint will be written again
         for batch in batches(dataset, step, config.num_steps, config.data.workers):
@@ -204,7 +220,8 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
                     repaint_context(forward, batch, rng)
                 critic = adversary if config.adversarial_weight and step >= config.adversarial_from else None
                 loss, parts = losses(forward, batch, config, rng, critic)
-            loss.backward()
+            (loss / ranks.size()).backward()
+            ranks.sum_gradients(model.parameters())
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
             if not norm < float("inf"):
                 raise FloatingPointError(
@@ -221,7 +238,12 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
             bar.update()
             last = step == config.num_steps
             seconds = time.monotonic() - began
-            if step % 20 == 0 or last:
+            logs = step % 20 == 0 or last
+            if logs:
+                parts = ranks.means(parts)
+            if not first:
+                continue
+            if logs:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in parts.items()})
                 record = {"step": step, "seconds": round(seconds, 1), "norm": round(norm, 3), **parts}
                 log.write(json.dumps(record) + "\n")
@@ -242,4 +264,4 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
                 log.flush()
                 facts = {"step": step, "seconds": seconds, "log_bytes": log.tell(), "model": dict(config.model)}
                 save_checkpoint(latest, tensors, facts | {"config": dataclasses.asdict(config)})
-    return {"steps": step, "seconds": round(time.monotonic() - began, 1), **figures}
+    return ranks.from_first(lambda: {"steps": step, "seconds": round(time.monotonic() - began, 1), **figures})
