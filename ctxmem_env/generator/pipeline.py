@@ -26,8 +26,14 @@ class SceneGenerator(DiffusionPipeline):
         self.default_num_steps = default_num_steps
         self.height, self.width = transformer.config.height, transformer.config.width
 
+    @property
+    def device(self) -> torch.device:
+        """Of the network; the property of `DiffusionPipeline` visits every module each time."""
+        return self.transformer.nowhere.device
+
     def _float(self, frames: Tensor) -> Tensor:
-        return frames.movedim(-1, -3).to(self.device, torch.float32) / 127.5 - 1
+        frames = frames.to(self.device).movedim(-1, -3).contiguous()
+        return frames.float().div_(127.5).sub_(1)
 
     @torch.no_grad()
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
