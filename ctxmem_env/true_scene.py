@@ -1,6 +1,6 @@
-"""The same environment over the exact renderer: the ground truth for a generated world."""
+"""The same environments over the exact renderer: the ground truth for generated worlds."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
@@ -9,12 +9,14 @@ from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.errors import check_integer
 from ctxmem_env.generator import Context, Generated
 from ctxmem_env.scenes import Scene, render
+from ctxmem_env.settings import Settings
+from ctxmem_env.vector import GenerativeSceneVectorEnv
 
 
 class TrueSceneGenerator:
     """A `Generator` that renders a known scene; context and denoising steps play no part.
 
-    `scenes` must be set, with one scene for each world, before the first call.
+    Each world needs a scene, given to `enter`, before the first call.
     """
 
     default_num_steps = 1
@@ -23,6 +25,14 @@ class TrueSceneGenerator:
         self.height = check_integer("height", height, 8)
         self.width = check_integer("width", width, 8)
         self.scenes: Scene | None = None
+
+    def enter(self, scenes: Scene, world: int, num_worlds: int) -> None:
+        """Set the scene, a batch of one, that one of the worlds has from now on."""
+        if self.scenes is None:
+            copies = {part.name: getattr(scenes, part.name).repeat_interleave(num_worlds, 0) for part in fields(Scene)}
+            self.scenes = Scene(**copies)
+        for part in fields(Scene):
+            getattr(self.scenes, part.name)[world] = getattr(scenes, part.name)[0]
 
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
         return {}
@@ -43,7 +53,24 @@ class TrueSceneGenerator:
         return render(self.scenes, poses[None], fov[:1], self.height, self.width)[1][0]
 
 
-class TrueSceneEnv(GenerativeSceneEnv):
+class _TrueScenes:
+    """What both faces over the exact renderer have of their own."""
+
+    def reset(self, *, seed=None, options: dict | None = None):
+        shared = options if isinstance(options, dict) else {}
+        each = shared.get("worlds") if isinstance(shared.get("worlds"), list) else []
+        if any(isinstance(one, dict) and one.get("image") is not None for one in (shared, *each)):
+            raise ValueError(
+                "options['image'] was given, but a photograph has no true scene behind it; use "
+                "options['scene'], or open the photograph with CtxMemScene-v0."
+            )
+        return super().reset(seed=seed, options=options)
+
+    def _enter(self, scenes: Scene, world: int) -> None:
+        self._world.generator.enter(scenes, world, len(self._world.generators))
+
+
+class TrueSceneEnv(_TrueScenes, GenerativeSceneEnv):
     """`CtxMemTrueScene-v0`: `GenerativeSceneEnv` with the exact renderer in place of a model.
 
     Memory and retrieval run as they do there, and `info` reports them, but nothing is painted from them.
@@ -54,16 +81,20 @@ class TrueSceneEnv(GenerativeSceneEnv):
 
     def __init__(self, height: int = 64, width: int = 64, **kwargs):
         super().__init__(model=TrueSceneGenerator(height, width), **kwargs)
-        # What the generator would estimate is exact, but it knows no scene before the first reset.
-        self.settings = replace(self.settings, seed_depth="exact")
+        self.settings = _with_exact_depth(self.settings)
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        if isinstance(options, dict) and options.get("image") is not None:
-            raise ValueError(
-                "options['image'] was given, but a photograph has no true scene behind it; use "
-                "options['scene'], or open the photograph with CtxMemScene-v0."
-            )
-        return super().reset(seed=seed, options=options)
 
-    def _enter(self, scenes: Scene, world: int) -> None:
-        self._world.generator.scenes = scenes
+class TrueSceneVectorEnv(_TrueScenes, GenerativeSceneVectorEnv):
+    """`gymnasium.make_vec("CtxMemTrueScene-v0", num_envs=8)`: `GenerativeSceneVectorEnv` over the exact renderer.
+
+    It differs from that as `TrueSceneEnv` does from `GenerativeSceneEnv`.
+    """
+
+    def __init__(self, num_envs: int = 1, height: int = 64, width: int = 64, **kwargs):
+        super().__init__(num_envs, model=TrueSceneGenerator(height, width), **kwargs)
+        self.settings = _with_exact_depth(self.settings)
+
+
+def _with_exact_depth(settings: Settings) -> Settings:
+    """Its estimate is exact as well, but a generator that knows no scene yet cannot be asked for one."""
+    return replace(settings, seed_depth="exact")
