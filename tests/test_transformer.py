@@ -221,7 +221,7 @@ def test_relative_cameras_measure_in_units_of_four_metres_and_undo_the_focal_len
 
 
 def test_rotary_scores_depend_on_the_offset_between_patches_alone():
-    table = rotary_table(4, 5, 8, torch.device("cpu"))
+    table = rotary_table(4, 5, 8, torch.device("cpu"), torch.float32)
     query, key = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     scores = rotate(query.expand(20, 8), table) @ rotate(key.expand(20, 8), table).T
     scores = scores.view(4, 5, 4, 5)
@@ -235,7 +235,7 @@ def test_attention_equals_the_formula_token_by_token():
     dim, heads, tokens = 32, 2, 4
     rng = torch.Generator().manual_seed(0)
     attention, remember = FrameAttention(dim, heads), RememberedFrames(dim, heads)
-    rotary = rotary_table(2, 2, 8, torch.device("cpu"))
+    rotary = rotary_table(2, 2, 16, torch.device("cpu"), torch.float32)
     x, past = torch.randn(2, tokens, dim, generator=rng), torch.randn(3, tokens, dim, generator=rng)
     poses, fov = draw_poses(1, 5, rng=rng), torch.tensor([80.0])
     cameras = relative_cameras(poses, poses[:, 3], fov)[0]
@@ -245,10 +245,14 @@ def test_attention_equals_the_formula_token_by_token():
         encoded_past = remember(past, rotary)
         keys, values = RememberedFrames.from_reference(encoded_past[None], of_context[None])
         allowed = mask.repeat_interleave(tokens)[None, None, None]
-        found = attention(x, rotary, Remembered(keys, values, allowed, of_views, nowhere))
+        found = attention(x, rotary, Remembered(keys, values, allowed, torch.linalg.inv(of_views), nowhere))
 
         q, k, v = attention.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = rotate(attention.query_norm(q), rotary), rotate(attention.key_norm(k), rotary)
+        q, k = attention.query_and_key(q, k, rotary)
+        torch.testing.assert_close(
+            q.norm(dim=-1), torch.ones(2, heads, tokens)
+        )  # divided by sqrt(c), as in any attention
+        torch.testing.assert_close(k.norm(dim=-1), torch.full((2, heads, tokens), 4.0))
         expected = torch.zeros(2, tokens, heads, 16)
         for view in range(2):
             for head in range(heads):
@@ -259,7 +263,7 @@ def test_attention_equals_the_formula_token_by_token():
                     turn[:8, :8] = torch.block_diag(relative, relative)
                     read_keys.append(encoded_past[frame, 0, head] @ turn.T)
                     read_values.append(encoded_past[frame, 1, head] @ turn.T)
-                weight = (q[view, head] @ torch.cat(read_keys).T / 4).softmax(-1)
+                weight = (q[view, head] @ torch.cat(read_keys).T).softmax(-1)
                 expected[view, :, head] = weight @ torch.cat(read_values)
         expected = attention.out(expected.flatten(2))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -6,6 +6,7 @@ We measure both from one reference camera, the first target's: the same attentio
 cancel, and what is cached of a remembered frame depends on that frame only.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -28,21 +29,28 @@ def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
     return relative * scale[..., :, None] / scale[..., None, :]
 
 
-def rotary_table(rows: int, columns: int, dim: int, device: torch.device) -> Tensor:
-    """Cosines and sines (2, rows * columns, dim) of 2-D rotary positions; half of the angles for each axis."""
-    frequency = 10.0 ** (-torch.arange(dim // 4, device=device) / (dim // 4))
+@functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)  # or a table made there could never be trained with
+def rotary_table(rows: int, columns: int, channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Cosines and signed sines (2, rows * columns, channels) of 2-D rotary positions, for `rotate`.
+
+    They leave the first half of the channels as it is; half of the other's angles are for each axis.
+    """
+    pairs = channels // 4
+    frequency = 10.0 ** (-torch.arange(pairs // 2, device=device) / (pairs // 2))
     row = torch.arange(rows, device=device).repeat_interleave(columns)
     column = torch.arange(columns, device=device).repeat(rows)
     angle = torch.cat([row[:, None] * frequency, column[:, None] * frequency], dim=-1)
-    return torch.stack([angle.cos().repeat(1, 2), angle.sin().repeat(1, 2)])
+    plain = angle.new_zeros(len(angle), 2 * pairs)
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack([torch.cat([plain + 1, cos, cos], -1), torch.cat([plain, -sin, sin], -1)]).to(dtype)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """The last `table.shape[-1]` channels of x (..., tokens, channels), turned by a rotary table."""
-    plain, turned = x.split([x.shape[-1] - table.shape[-1], table.shape[-1]], dim=-1)
-    cos, sin = table.to(x)
-    first, second = turned.chunk(2, dim=-1)
-    return torch.cat([plain, turned * cos + torch.cat([-second, first], dim=-1) * sin], dim=-1)
+    """The second half of the channels of x (..., tokens, channels), turned by a rotary table."""
+    cos, sin = table
+    partner = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)  # the other one of each pair
+    return torch.addcmul(x * cos, partner, sin)
 
 
 def turn_by_camera(x: Tensor, cameras: Tensor) -> Tensor:
@@ -56,26 +64,28 @@ def turn_by_camera(x: Tensor, cameras: Tensor) -> Tensor:
 class Remembered:
     """What the views of B scenes read in one layer, all seen from each scene's reference camera.
 
-    keys, values (B, heads, n, c); mask (B, 1, 1, n); cameras (B S, 4, 4): P_reference P^-1 of the S views;
+    keys, values (B, heads, n, c); mask (B, 1, 1, n); to_view (B S, 4, 4): P P_reference^-1 of the S views;
     nowhere (2, heads, 1, c): a key and value that every view has beside its own, in its own frame.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor
-    cameras: Tensor
+    to_view: Tensor
     nowhere: Tensor
 
 
 class HeadNorm(nn.Module):
-    """RMS normalisation of each head's queries or keys, in the precision that they come in."""
+    """The weights of RMS normalisation of each head's queries or keys."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype))
+
+def normalise(x: Tensor, weight: Tensor) -> Tensor:
+    """RMS normalisation of x (..., channels), in the precision that it comes in."""
+    return F.rms_norm(x, x.shape[-1:]) * weight.to(x.dtype)
 
 
 class FrameAttention(nn.Module):
@@ -89,11 +99,15 @@ class FrameAttention(nn.Module):
         self.query_norm = HeadNorm(dim // num_heads)
         self.key_norm = HeadNorm(dim // num_heads)
 
+    def query_and_key(self, q: Tensor, k: Tensor, rotary: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised and turned queries, scaled by 1 / sqrt(c), and keys, both (N, heads, tokens, c)."""
+        weight = torch.stack([self.query_norm.weight * q.shape[-1] ** -0.5, self.key_norm.weight])
+        return rotate(normalise(torch.stack([q, k]), weight[:, None, None, None]), rotary).unbind()
+
     def forward(self, x: Tensor, rotary: Tensor, remembered: Remembered | None = None) -> Tensor:
         """x (N, tokens, dim); with `remembered`, N = B S and all views of a scene read the same keys and values."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = rotate(self.query_norm(q), rotary), rotate(self.key_norm(k), rotary)
-        q = q * q.shape[-1] ** -0.5
+        q, k = self.query_and_key(q, k, rotary)
         if remembered is None:
             return self.out(((q @ k.transpose(-1, -2)).softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
         scenes, tokens = len(remembered.keys), x.shape[1]
@@ -107,12 +121,12 @@ class FrameAttention(nn.Module):
             return x.unflatten(2, (-1, tokens)).transpose(1, 2).flatten(0, 1)
 
         # With M = P P_reference^-1: q . (M k) = (M^T q) . k, and what is found there comes back by M.
-        inverse = torch.linalg.inv(remembered.cameras)
-        reading = together(turn_by_camera(q, inverse.transpose(-1, -2))) @ remembered.keys.to(q).transpose(-1, -2)
+        to_view = remembered.to_view
+        reading = together(turn_by_camera(q, to_view.mT)) @ remembered.keys.to(q).transpose(-1, -2)
         reading = apart(reading.masked_fill(~remembered.mask, -1e4))
         scores = torch.cat([q @ k.transpose(-1, -2), reading], dim=-1).softmax(-1, dtype=v.dtype)
         own, reading = scores.split([k.shape[2], reading.shape[-1]], dim=-1)
-        found = turn_by_camera(apart(together(reading) @ remembered.values.to(v)), inverse)
+        found = turn_by_camera(apart(together(reading) @ remembered.values.to(v)), to_view)
         return self.out((own @ v + found).transpose(1, 2).flatten(2))
 
 
@@ -128,7 +142,7 @@ class RememberedFrames(nn.Module):
     def forward(self, tokens: Tensor, rotary: Tensor) -> Tensor:
         """tokens (N, tokens, dim) -> keys and values (N, 2, heads, tokens, c)."""
         k, v = self.kv(tokens).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return torch.stack([rotate(self.key_norm(k), rotary).to(v.dtype), v], dim=1)
+        return torch.stack([rotate(normalise(k, self.key_norm.weight), rotary).to(v.dtype), v], dim=1)
 
     @staticmethod
     def from_reference(keys_values: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:

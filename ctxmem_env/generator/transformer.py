@@ -137,9 +137,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def _rotary(self, device: torch.device) -> Tensor:
+    def _rotary(self, x: Tensor) -> Tensor:
         c = self.config
-        return rotary_table(c.height // c.patch_size, c.width // c.patch_size, c.dim // c.num_heads // 2, device)
+        return rotary_table(c.height // c.patch_size, c.width // c.patch_size, c.dim // c.num_heads, x.device, x.dtype)
 
     def _patches(self, x: Tensor) -> Tensor:
         """Tokens (N, tokens, C p p) of images (N, C, H, W)."""
@@ -183,7 +183,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             log_depth = torch.zeros_like(log_depth)
         inputs = torch.cat([frames, log_depth, self._rays(poses, fov)], dim=1)
         x = self.embed_context(self._patches(inputs.to(self.embed_context.weight.dtype)))
-        condition, rotary = self._condition(poses, fov), self._rotary(x.device)
+        condition, rotary = self._condition(poses, fov), self._rotary(x)
         for block in self.context_blocks:
             x = block(x, condition, rotary)
         x = F.layer_norm(x, x.shape[-1:])
@@ -210,12 +210,12 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             memory = frames, depth, context_poses, mask, poses, fov
             hints = torch.cat([*splat(*memory), *extend(*memory)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
-        context_cameras, target_cameras = cameras[:, :slots], cameras[:, slots:].flatten(0, 1)
+        context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
         mask = mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []
         for layer in range(keys_values.shape[2]):
             keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
-            remembered.append(Remembered(keys, values, mask, target_cameras, self.nowhere))
+            remembered.append(Remembered(keys, values, mask, to_view, self.nowhere))
         return Seen(hints, remembered)
 
     def forward(
@@ -244,7 +244,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         inputs = torch.cat([*(part.flatten(0, 1) for part in inputs), self._rays(each_pose, each_fov)], dim=1)
         x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
         condition = self._condition(each_pose, each_fov, time.flatten())
-        rotary, remembered = self._rotary(x.device), iter(seen.remembered)
+        rotary, remembered = self._rotary(x), iter(seen.remembered)
         for block in self.blocks:
             x = block(x, condition, rotary, None if block.remembered is None else next(remembered))
         return self._paint(x, inputs, poses, fov, frames, depth, context_poses, mask)
