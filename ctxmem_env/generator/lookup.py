@@ -148,9 +148,9 @@ def extend(
     example of the place, as sharp as what was seen. Winding does not degenerate where views follow each other in
     small steps: mirrored frames would repeat a strip as narrow as the step, and their outermost column would smear.
 
-    Arguments as in `splat`. Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W), `UNKNOWN` where the frame has
-    none, and by how many radians the azimuth lies beyond the frame's border (B, S, 1, H, W): 0 inside it, pi where
-    nothing is remembered.
+    Above and below a frame its rows go on mirrored. Arguments as in `splat`. Returns colours (B, S, 3, H, W), log depth
+    (B, S, 1, H, W), `UNKNOWN` where the frame has none, and how far the direction lies beyond the frame's borders
+    (B, S, 1, H, W), in radians of azimuth and half heights of the frame: 0 inside it, pi where nothing is remembered.
     """
     height, width = depth.shape[2:]
     rotations = camera_to_world(context_poses.float())[..., :3, :3]  # (B, k, 3, 3)
@@ -179,19 +179,25 @@ def extend(
     x, y, z = (turned[..., None] * each).sum(-2).unbind(-1)
     z = z.clamp(min=0.2)
     column, row = x / z * f, y / z * f * (width / height)
-    row = (torch.remainder(row - 1, 4) - 2).abs() - 1  # mirrored above and below
+    height_ratio = row.abs().clamp(min=1)  # to that of the frame's border
+    moved = moved + (height_ratio - 1)
+    mirrored = (torch.remainder(row - 1, 4) - 2).abs() - 1
     column = ((column + 1) * (width / 2)).long().clamp(0, width - 1)
-    row = ((row + 1) * (height / 2)).long().clamp(0, height - 1)
-    known = torch.cat([frames, depth.clamp(min=MIN_DEPTH).log()[:, :, None]], dim=2)
-    known = known.transpose(1, 2).flatten(2)[:, None].expand(-1, poses.shape[1], -1, -1)  # (B, S, 4, k HW)
-    place = (slot * height + row) * width + column
-    found = known.gather(3, place[:, :, None].expand(-1, -1, 4, -1))
-    # The point lies as far away along the level as the example's: z of the new view is 1 on its own ray.
-    found[:, :, 3] -= torch.where(found[:, :, 3] > UNKNOWN, z.log(), 0.0)
-    found = found * mask.any(1)[:, None, None, None]
-    moved = torch.where(mask.any(1)[:, None, None], moved, torch.pi)
+
+    def at(values: Tensor, row: Tensor) -> Tensor:  # (B, k, c, H, W) -> (B, S, c, HW)
+        row = ((row + 1) * (height / 2)).long().clamp(0, height - 1)
+        place = ((slot * height + row) * width + column)[:, :, None].expand(-1, -1, values.shape[2], -1)
+        return values.transpose(1, 2).flatten(2)[:, None].expand(-1, poses.shape[1], -1, -1).gather(3, place)
+
+    anything = mask.any(1)[:, None, None, None]
+    colours = at(frames, mirrored) * anything
+    log_depth = at(depth.clamp(min=MIN_DEPTH).log()[:, :, None], row)
+    # The point lies as far away along the level as the example's, where z of the new view is 1 on its own ray; above
+    # and below the frame it lies as high as the frame's border, as on a floor or a ceiling.
+    log_depth = torch.where(log_depth > UNKNOWN, log_depth - (z * height_ratio)[:, :, None].log(), log_depth)
+    moved = torch.where(anything[..., 0], moved.clamp(max=3.0), torch.pi)
     shape = (*poses.shape[:2], -1, height, width)
-    return found[:, :, :3].reshape(shape), found[:, :, 3:].reshape(shape), moved.view(shape)
+    return colours.reshape(shape), (log_depth * anything).reshape(shape), moved.view(shape)
 
 
 @full_precision
