@@ -34,9 +34,9 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
 
     `gymnasium.make_vec("CtxMemScene-v0", num_envs=8)` gives it. Actions, observations, rewards, episodes and infos are
     those of `GenerativeSceneEnv`, batched as `gymnasium.vector.SyncVectorEnv` batches them: with the same seeds,
-    options and actions both go the same way, through autoresets too, to the bit as far as the generator's arithmetic
-    does not depend on the size of its batch. That of the packaged model does not on a CPU, within 2 of 255 levels of
-    colour over 30 steps (tests/test_vector.py); where products are rounded more coarsely, frames drift apart.
+    options and actions both go the same way, through autoresets too, to the bit where the generator's arithmetic does
+    not depend on the size of its batch. On a CPU the packaged model's frames are equal to 2 of 255 levels of colour
+    (tests/test_vector.py); in coarser arithmetic walks may drift apart.
 
     Args:
         num_envs: worlds N, at least 1.

@@ -3,6 +3,7 @@
 import gymnasium as gym
 
 import ctxmem_env  # noqa: F401  (registers the ids)
+from ctxmem_env.tasks import Roam
 from ctxmem_env.testing import PoseGenerator
 
 IDS = ("CtxMemScene-v0", "CtxMemTrueScene-v0")
@@ -19,3 +20,10 @@ def walk(env, actions, seed=0, **options):
     """Observations of a reset and of the given actions."""
     observations = [env.reset(seed=seed, options=options or None)[0]]
     return observations + [env.step(action)[0] for action in actions]
+
+
+class Escape(Roam):
+    """Reward for metres from the origin, and the end beyond a line that some worlds cross sooner than others."""
+
+    def evaluate(self, poses, frames, depth):
+        return poses[:, :2].norm(dim=-1), poses[:, 3].abs() > 0.7

@@ -36,6 +36,7 @@ ALLOWED = {
     "batch": {"settings", "start"},
     "vector": {"batch", "env", "generator", "opening", "recording", "scenes", "settings", "sight", "start", "world"},
     "true_scene": {"env", "generator", "scenes", "settings", "vector"},
+    "sb3": set(),
     "testing": {"generator"},
     "training": {"camera", "config", "device", "evaluation", "generator", "retrieval", "scenes", "world"},
     "evaluation": {"actions", "camera", "device", "generator", "memory", "overlap", "retrieval", "scenes", "world"},

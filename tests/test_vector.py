@@ -11,13 +11,13 @@ import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
-from helpers import FORWARD, IDS, TURN_LEFT, make
+from helpers import FORWARD, IDS, TURN_LEFT, Escape, make
 from PIL import Image
 
 from ctxmem_env import retrieval
 from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.opening import open_worlds
-from ctxmem_env.tasks import TASKS, Roam
+from ctxmem_env.tasks import TASKS
 from ctxmem_env.testing import PoseGenerator
 from ctxmem_env.true_scene import TrueSceneVectorEnv
 from ctxmem_env.vector import GenerativeSceneVectorEnv
@@ -59,13 +59,6 @@ def assert_same(one, other, **tolerance):
         check(one, other, **(tolerance if check is np.testing.assert_allclose else {}))
     else:
         assert one == other
-
-
-class Escape(Roam):
-    """Reward for metres from the origin, and the end beyond a line that some worlds cross sooner than others."""
-
-    def evaluate(self, poses, frames, depth):
-        return poses[:, :2].norm(dim=-1), poses[:, 3].abs() > 0.7
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What a policy leaves of the rate of bare worlds: PPO of Stable-Baselines3 on a batch of them."""
 
+import importlib.util
+
 import numpy as np
 
 from ctxmem_env.bench.measure import Stopwatch
@@ -9,6 +11,12 @@ from ctxmem_env.device import resolve_device
 # RL Zoo's for Atari, but for a shorter rollout.
 HYPERPARAMETERS = {"n_epochs": 4, "batch_size": 256}
 _PARTS = ("environment", "forward", "update")
+
+
+def check_sb3() -> None:
+    """ValueError where Stable-Baselines3 is missing."""
+    if importlib.util.find_spec("stable_baselines3") is None:
+        raise ValueError("sb3 needs stable-baselines3, which is not installed; pip install 'ctxmem-env[agents]'.")
 
 
 def bench_ppo(num_envs: int = 8, rollout: int = 64, repeats: int = 5, device: str = "auto", **arguments) -> dict:
@@ -27,16 +35,14 @@ def bench_ppo(num_envs: int = 8, rollout: int = 64, repeats: int = 5, device: st
     Raises:
         ValueError: Stable-Baselines3 is not installed.
     """
-    try:
-        from stable_baselines3 import PPO
-    except ImportError:
-        raise ValueError(
-            "sb3 needs stable-baselines3, which is not installed; pip install 'ctxmem-env[agents]'."
-        ) from None
+    check_sb3()
+    from stable_baselines3 import PPO
+
     from ctxmem_env.sb3 import make_sb3_vec_env
 
     bare = RandomWalk(num_envs, device=device, **arguments)
-    envs = make_sb3_vec_env(num_envs, tour=0, max_episode_steps=MAX_EPISODE_STEPS, device=device, **arguments)
+    own = {"tour": 0, "max_episode_steps": MAX_EPISODE_STEPS, "device": device, "render_mode": None}
+    envs = make_sb3_vec_env(n_envs=num_envs, env_kwargs=own | arguments)
     options = HYPERPARAMETERS | {"batch_size": min(HYPERPARAMETERS["batch_size"], num_envs * rollout)}
     agent = PPO("CnnPolicy", envs, n_steps=rollout, **options, seed=0, device=resolve_device(device))
     watch = Stopwatch()
