@@ -93,6 +93,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     |---------|------------------------------------------------------------------------------------------------|
     | `scene` | int: seed of a rendered scene; str: a style, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
     | `image` | path, PIL image or uint8 array: the middle of this picture is the first frame; what it shows beside the middle is remembered too |
+    | `distance` | of what an image shows, its median in metres, which sets the scale of the world. Default: as the model estimates it |
     | `tour`  | number of true frames, views around the start, that are remembered before the first frame      |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image |
     | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |

@@ -62,6 +62,8 @@ def draw_opening(settings: Settings, world: SceneWorld, start: Start, rng: np.ra
         with torch.no_grad():
             fov = torch.full((len(frames),), start.fov, device=world.device)
             depth = world.generator.estimate_depth(frames, poses, fov)
+    if start.distance is not None:  # a picture alone has no scale
+        depth = depth * (start.distance / depth.median())
     return Opening(frames, depth, poses, start.fov, world_seed, scenes)
 
 

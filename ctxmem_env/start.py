@@ -13,7 +13,7 @@ from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.photograph import open_image, views
 from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
-OPTIONS = ("scene", "image", "tour", "pose", "fov")
+OPTIONS = ("scene", "image", "distance", "tour", "pose", "fov")
 EYE_HEIGHT = 1.5  # metres
 _BODY_RADIUS = 0.1  # metres of free space that a start needs around it
 START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
@@ -23,13 +23,14 @@ START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a milli
 class Start:
     """A checked start. `scene` and `image` are never both given; neither means a scene drawn at random.
 
-    scene: seed or style name; image: a picture of any size; tour: number of frames
-    remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in metres and radians; fov: of a
-    frame, in degrees.
+    scene: seed or style name; image: a picture of any size; distance: of what it shows, its median in metres, None for
+    the model's estimate; tour: number of frames remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in
+    metres and radians; fov: of a frame, in degrees.
     """
 
     scene: int | str | None
     image: Image.Image | None
+    distance: float | None
     tour: int
     pose: tuple[float, ...] | None
     fov: float
@@ -61,8 +62,13 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
     if "fov" in given:
         fov = check_fov("options['fov']", given["fov"])
     if "image" not in given:
-        return Start(scene, None, tour, pose, fov)
-    return Start(None, open_image(given["image"]), 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
+        if "distance" in given:
+            raise ValueError(
+                "options['distance'] was given without 'image'; a scene has its own depth, so leave it out."
+            )
+        return Start(scene, None, None, tour, pose, fov)
+    distance = check_distance("options['distance']", given["distance"]) if "distance" in given else None
+    return Start(None, open_image(given["image"]), distance, 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
 
 
 def first_frames(
@@ -101,6 +107,13 @@ def check_fov(argument: str, fov: object) -> float:
     if isinstance(fov, bool) or not isinstance(fov, int | float | np.number) or not 10 <= fov <= 150:
         raise ValueError(f"{argument}={fov!r}; expected a horizontal field of view in degrees, from 10 to 150.")
     return float(fov)
+
+
+def check_distance(argument: str, distance: object) -> float:
+    """A distance in metres; ValueError unless a number in [0.1, 10,000]."""
+    if isinstance(distance, bool) or not isinstance(distance, int | float | np.number) or not 0.1 <= distance <= 10_000:
+        raise ValueError(f"{argument}={distance!r}; expected metres, from 0.1 to 10,000.")
+    return float(distance)
 
 
 def _check_scene(scene: object) -> int | str:

@@ -79,6 +79,9 @@ def test_bad_frame_sizes_are_refused(size):
         ({"image": np.zeros((3, 8, 8), np.uint8)}, r"image has shape \(3, 8, 8\)"),
         ({"image": Image.new("RGB", (0, 5))}, "image is empty, 0 x 5 pixels"),
         ({"image": 7}, "image is a int; expected a path"),
+        ({"scene": 1, "distance": 3.0}, r"options\['distance'\] was given without 'image'"),
+        ({"image": np.zeros((8, 8, 3), np.uint8), "distance": 0}, r"options\['distance'\]=0; expected metres, from 0.1"),
+        ({"image": np.zeros((8, 8, 3), np.uint8), "distance": "far"}, r"options\['distance'\]='far'; expected metres"),
         ({"image": "/no/such/photo.png"}, "image='/no/such/photo.png' does not exist"),
     ],
 )

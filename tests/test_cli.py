@@ -140,6 +140,17 @@ def test_a_camera_path_is_followed_pose_by_pose(path_file, photo, untrained_mode
     assert wrap_angle(offset[:, 3:]).abs().max() < 1e-4
 
 
+def test_what_a_path_s_first_picture_shows_lies_beyond_the_path(path_file, photo):
+    def start(**options):
+        command = Rollout(trajectory=path_file, **options)
+        return choose_drive(command).start(command, 1.0)
+
+    furthest = (circle()[:, :3] - circle()[0, :3]).norm(dim=1).max().item()
+    assert start(image=photo)["distance"] == pytest.approx(max(2 * furthest, 2.0))
+    assert start(image=photo, distance=5.0)["distance"] == 5.0
+    assert "distance" not in start()
+
+
 def test_field_of_view_on_the_command_line_is_that_of_the_whole_picture(photo):
     command = Rollout(image=photo, fov=60.0)
     expected = cropped_fov(60.0, 64, 36)
@@ -300,16 +311,19 @@ def short_run_up(monkeypatch):
 
 @pytest.mark.usefixtures("short_run_up")
 def test_bench_keeps_its_results_beside_those_of_others_and_draws_them(run, untrained_model, tmp_path):
-    keep = ("--out", tmp_path / "new" / "bench.json", "--plot", tmp_path / "plots", "--repeats", 1, "--steps", 1)
+    keep = ("--out", tmp_path / "new" / "bench.json", "--plot", tmp_path / "plots", "--repeats", 1)
+    retrieval, _ = run("bench", "retrieval", "--histories", 5, 12, "--queries", 1, *keep)
+    keep += ("--steps", 1)
     sizes = ("--histories", 5, 12, "--contexts", 2, "--num-context", 3)
     step, err = run("bench", "step", "--model", untrained_model, *sizes, *keep)
     vector, _ = run("bench", "vector", "--model", untrained_model, "--num-envs", 1, 2, *keep)
     train, _ = run("bench", "train", "--config", CONFIGS / "tiny.yaml", *keep)
     assert "1/1" in err
-    for results in (step, vector, train):
+    for results in (step, retrieval, vector, train):
         with Image.open(results.pop("plot")) as picture:
             assert picture.width > 400
     assert json.loads((tmp_path / "new" / "bench.json").read_text()) == {
+        "retrieval": retrieval,
         "step": step,
         "train": train,
         "vector": vector,

@@ -120,6 +120,14 @@ def test_fov_and_pose_can_be_given_for_one_episode():
     assert PoseGenerator.read(env.step(0)[0]).fov == pytest.approx(70)
 
 
+def test_distance_sets_the_scale_of_a_photograph():
+    photo = np.zeros((9, 9, 3), np.uint8)
+    env = make(observation="dict")
+    estimated = env.reset(options={"image": photo})[0]["depth"]
+    scaled = env.reset(options={"image": photo, "distance": 12.0})[0]["depth"]
+    np.testing.assert_allclose(scaled, 12.0 * estimated / np.median(estimated), rtol=2e-3)
+
+
 def test_a_scene_can_be_named_by_style():
     env = make("CtxMemTrueScene-v0")
     style = sorted(STYLES)[0]

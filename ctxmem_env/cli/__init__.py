@@ -57,6 +57,9 @@ class Rollout(TorchCommand):
     """The generated world, or the true scene."""
     out: Path = Path("rollout.mp4")
     """Video file, .mp4 or .gif."""
+    distance: Annotated[float | None, arg(metavar="METRES")] = None
+    """Median distance of what --image shows. By default as the model estimates it, or, with --trajectory, twice as far
+    as the path leads from its start: a picture has no scale, but no camera walked through what it saw."""
     fps: float = 12
     """Frames per second of the video."""
     layout: Literal["panel", "plain"] = "panel"

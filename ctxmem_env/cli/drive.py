@@ -22,6 +22,8 @@ from ctxmem_env.trajectory import Trajectory, read_trajectory
 WALK = "forward*4,turn_left*24,back*2,strafe_left,turn_right*24,strafe_right,back*2"
 _RANDOM_STEPS = 100
 _SLACK = 1 + 1e-6  # so that rounding to float32 lifts no action above 1
+_WALKED = 2.0  # times as far as a path leads from its start is what its camera saw there,
+_NEAREST = 2.0  # and at least as many metres
 _SMALLEST = 1e-3  # metres and degrees; the scale of actions when a path does not move or turn
 
 
@@ -40,6 +42,11 @@ class Drive:
         A trajectory keeps its coordinates in a world that a picture opens; in a scene it begins at the scene's start.
         """
         options = {}
+        if command.distance is not None:
+            options["distance"] = command.distance
+        elif self.trajectory is not None and command.image is not None:
+            places = self.trajectory.poses[: len(self.actions) + 1, :3]
+            options["distance"] = max(_WALKED * float((places - places[0]).norm(dim=-1).max()), _NEAREST)
         if command.fov is not None:
             options["fov"] = command.fov if command.image is None else _of_frame(command.fov, command.image, aspect)
         elif self.trajectory is not None:
