@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.errors import check_integer
+from ctxmem_env.spatial_index import SpatialIndex
 
 _INITIAL_SLOTS = 64
 
@@ -37,6 +38,10 @@ class FrameMemory:
         capacity: frames that a world may hold; the oldest goes when one more comes. None: no limit, storage
             doubles.
         device: where frames, depth, poses and times are kept.
+
+    Attributes:
+        index: where the frames were seen from, kept up to date; None unless the device is the CPU, for elsewhere a
+            look at all poses at once is faster than to ask for them.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class FrameMemory:
         self.device = torch.device(device)
         self._lengths = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
         self._counts = torch.zeros_like(self._lengths)
+        self.index = SpatialIndex(num_worlds) if self.device.type == "cpu" else None
         self._allocate(_INITIAL_SLOTS if capacity is None else min(_INITIAL_SLOTS, capacity))
 
     @property
@@ -100,6 +106,10 @@ class FrameMemory:
         self._depth[worlds, slots] = depth.to(self.device).clamp(max=torch.finfo(torch.float16).max).half()
         self._poses[worlds, end] = poses.to(self._poses)
         self._times[worlds, end] = self._counts[worlds]
+        if self.index is not None:
+            rows = self._poses[worlds, end].tolist()
+            for world, slot, pose in zip(worlds.tolist(), slots.tolist(), rows, strict=True):
+                self.index.append(world, slot, pose)
         self._lengths[worlds] += 1
         self._counts[worlds] += 1
 
@@ -128,6 +138,9 @@ class FrameMemory:
         worlds = self._check_worlds(worlds)
         self._lengths[worlds] = 0
         self._counts[worlds] = 0
+        if self.index is not None:
+            for world in worlds.tolist():
+                self.index.clear(world)
 
     def _allocate(self, slots: int) -> None:
         worlds, height, width, device = self.num_worlds, self.height, self.width, self.device
@@ -150,6 +163,9 @@ class FrameMemory:
         """Drops entry 0 of worlds that hold `capacity` frames; its slot is the next to be written."""
         if len(worlds) == 0:
             return
+        if self.index is not None:
+            for world, slot in zip(worlds.tolist(), self._slots[worlds, 0].tolist(), strict=True):
+                self.index.remove(world, slot)
         for table in (self._poses, self._times, self._slots):
             table[worlds] = table[worlds].roll(-1, dims=1)
         self._lengths[worlds] -= 1

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 MAX_RANGE = 8.0  # metres; about the length of a room, beyond which a wall is more likely than a view
-_MIN_DEPTH = 0.5  # metres; cameras keep off the walls, so nearer surfaces are rare
+MIN_DEPTH = 0.5  # metres; cameras keep off the walls, so nearer surfaces are rare
 FINE_GRID = (16, 5)  # columns and depths of the sample points of a view
-COARSE_GRID = (2, 2)
 
 
 def view_overlap(candidates: Tensor, pose: Tensor, fov: float | Tensor) -> Tensor:
@@ -46,7 +45,7 @@ def in_sector(x: Tensor, y: Tensor, heading: Tensor, fov: Tensor, grid: tuple[in
     forward = cos, sin, -(cos * x + sin * y)
     left = -sin, cos, sin * x - cos * y
     columns, depths = (torch.arange(n, dtype=x.dtype, device=x.device).add(0.5).div(n) for n in grid)
-    depth = (_MIN_DEPTH * (MAX_RANGE / _MIN_DEPTH) ** depths)[:, None]
+    depth = (MIN_DEPTH * (MAX_RANGE / MIN_DEPTH) ** depths)[:, None]
     side = ((1 - 2 * columns) * slope)[:, :, None]
 
     def at_points(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Which remembered frames become context for a new view: poses in, indices out.
 
-`fov`, the default, departs from the rule of Context-as-Memory (arXiv:2506.03141, kept as `fov_rays`): the border
-rays of views from one place meet in the camera itself, so the rule finds nothing after a pure rotation.
+`fov`, the default (see `ctxmem_env.greedy`), departs from the rule of Context-as-Memory (arXiv:2506.03141, kept as
+`fov_rays`): the border rays of views from one place meet in the camera itself, so the rule finds nothing after a pure
+rotation. With a spatial index its cost hardly depends on how much is remembered; that of the others grows with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,23 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctxmem_env.errors import check_integer, unknown_name
-from ctxmem_env.overlap import (
-    COARSE_GRID,
-    FINE_GRID,
-    MAX_RANGE,
-    border_rays_meet,
-    in_sector,
-    in_view_frame,
-    pitch_overlap,
-    view_overlap,
-)
+from ctxmem_env.greedy import choose_among_all
+from ctxmem_env.nearby import choose_nearby
+from ctxmem_env.overlap import MAX_RANGE, border_rays_meet, in_view_frame, view_overlap
+from ctxmem_env.spatial_index import SpatialIndex
 
-_MAX_CANDIDATES = 256  # frames that get a fine score
-_BEST_PROBABILITY = 0.95  # that a frame from the very same place shows a point of its sector
-_PARALLAX_SCALE = 2.0  # metres between two cameras at which that probability has fallen by e
-_AGE_DISCOUNT = 0.05  # from the oldest frame to the newest: a copy of a copy degrades
-_NEIGHBOUR_GAP = 2  # frames as near in time as this are neighbours,
-_NEIGHBOUR_DISCOUNT = 1e-12  # and a pick's neighbour comes after every other frame that overlaps
+_SHORT = 128  # frames of a world, up to which it is faster to look at all frames of several worlds at once
 _NEAR_LIMIT = 0.1  # metres; `fov_rays` only
 
 
@@ -37,7 +27,8 @@ class Query:
     """What a strategy may look at.
 
     memory_poses (B, T, 6), oldest first, padded behind; lengths int64 (B,), remembered frames of each world;
-    pose (B, 6), the new view; num_context k; fov float64 (B,), degrees; generators, one a world, or None.
+    pose (B, 6), the new view; num_context k; fov float64 (B,), degrees; generators, one a world, or None; index, of
+    the same frames, or None.
     """
 
     memory_poses: Tensor
@@ -46,6 +37,7 @@ class Query:
     num_context: int
     fov: Tensor
     generators: Sequence[torch.Generator] | None
+    index: SpatialIndex | None = None
 
     def uniform_noise(self) -> Tensor:
         """Uniform numbers (B, T) in (0, 1], 0 behind a world's length; world b draws lengths[b] of them."""
@@ -103,6 +95,7 @@ def select_context(
     num_context: int,
     fov: float | Tensor,
     generators: Sequence[torch.Generator] | None = None,
+    index: SpatialIndex | None = None,
 ) -> Selection:
     """Chooses up to `num_context` of the remembered frames as context for the view from `pose`.
 
@@ -114,16 +107,20 @@ def select_context(
         num_context: slots k, at least 1.
         fov: horizontal field of view in degrees, a number or (B,).
         generators: one for each world; only `random` and `fov_rays` draw from them.
+        index: of the same frames, as a `FrameMemory` on the CPU keeps it. Of the strategies here `fov` uses it: with
+            it the cost of a choice hardly depends on the history, and it is exact but for frames that see all but
+            the same as older ones (see `SpatialIndex`); without it, exact up to 4,096 frames.
 
     Returns:
         Selection with k slots. Slot 0 is the newest frame, except for `first` and `none`.
 
     Raises:
         ValueError: an unknown strategy, shapes that do not fit, lengths outside [0, T], a pose that is not
-            finite, `num_context` below 1, a fov outside (0, 180), or a random strategy without generators.
+            finite, `num_context` below 1, a fov outside (0, 180), a random strategy without generators, or an
+            index of other frames.
     """
     choose = get_retrieval(strategy)
-    query = _check(memory_poses, lengths, pose, num_context, fov, generators)
+    query = _check(memory_poses, lengths, pose, num_context, fov, generators, index)
     indices = choose(query)
     shape = (len(pose), query.num_context)
     if indices.shape != shape or bool((indices >= lengths[:, None]).any()):
@@ -135,7 +132,7 @@ def select_context(
     return Selection(indices, overlap.where(indices >= 0, 0.0))
 
 
-def _check(memory_poses, lengths, pose, num_context, fov, generators) -> Query:
+def _check(memory_poses, lengths, pose, num_context, fov, generators, index) -> Query:
     num_context = check_integer("num_context", num_context, 1)
     if memory_poses.ndim != 3 or memory_poses.shape[-1] != 6:
         raise ValueError(f"memory_poses has shape {tuple(memory_poses.shape)}; expected (B, T, 6).")
@@ -151,65 +148,20 @@ def _check(memory_poses, lengths, pose, num_context, fov, generators) -> Query:
         raise ValueError(f"fov={fov.tolist()}; expected degrees between 0 and 180, a number or one a world.")
     if generators is not None and len(generators) != worlds:
         raise ValueError(f"generators has {len(generators)} entries; expected one a world, {worlds}.")
-    return Query(memory_poses, lengths, pose, num_context, fov.expand(worlds), generators)
+    if index is not None and index.lengths != lengths.tolist():
+        raise ValueError(f"index holds {index.lengths} frames of each world; expected lengths={lengths.tolist()}.")
+    return Query(memory_poses, lengths, pose, num_context, fov.expand(worlds), generators, index)
 
 
 @register_retrieval("fov")
 def _fov(query: Query) -> Tensor:
-    """The newest frame, then greedily whichever adds most to the share of the view that is expected to be shown.
-
-    A frame shows a point of the view with probability `_quality` inside its sector, else 0. On simulated walks the
-    greedy choice finds more of what memory holds than the k - 1 highest scores do.
-    """
-    indices = _anchor_only(query)
-    candidates = _candidates(query)
-    if candidates.shape[1] == 0:
-        return indices
-    x, y, z, heading, pitch = in_view_frame(_take(query.memory_poses, candidates), query.pose)
-    quality = _quality(query, candidates, x, y, z, pitch)
-    shown = quality[:, None] * in_sector(x, y, heading, query.fov, FINE_GRID)
-    # The anchor counts as showing nothing: it is itself a copy, and what it was made from must be found too.
-    hidden = shown.new_ones(*shown.shape[:2], 1)
-    weight = shown.new_ones(candidates.shape)
-    picked = indices[:, :1]
-    for slot in range(1, query.num_context):
-        near_pick = (candidates - picked).abs() <= _NEIGHBOUR_GAP
-        weight = weight.where(~near_pick, _NEIGHBOUR_DISCOUNT * weight).masked_fill(candidates == picked, 0.0)
-        gain, best = ((shown * hidden).sum(1) * weight).max(-1, keepdim=True)
-        picked = candidates.gather(1, best).masked_fill(gain <= 0, -1)
-        indices[:, slot : slot + 1] = picked
-        hidden = hidden * (1 - shown.gather(2, best[:, None].expand(-1, shown.shape[1], -1)))
-    return indices
-
-
-def _quality(query: Query, frames: Tensor, x: Tensor, y: Tensor, z: Tensor, pitch: Tensor) -> Tensor:
-    """Probability (B, N) that `frames` show a point of the new view that lies in their sector.
-
-    Walls are unknown, and hide the more the further the two cameras are apart. 0 for the newest frame, which
-    is in slot 0 already, and for what lies behind a world's length.
-    """
-    near = torch.exp((x * x + y * y + z * z).sqrt() / -_PARALLAX_SCALE)
-    older = 1 - _AGE_DISCOUNT * frames / query.lengths[:, None].clamp_min(1)
-    quality = _BEST_PROBABILITY * near * older * pitch_overlap(pitch, query.fov)
-    return quality.masked_fill(frames >= query.lengths[:, None] - 1, 0.0)
-
-
-def _candidates(query: Query) -> Tensor:
-    """Indices (B, M) worth a fine score: the best of each of at most `_MAX_CANDIDATES` spans of time."""
-    longest = int(query.lengths.max()) if len(query.lengths) else 0
-    frames = torch.arange(longest, device=query.pose.device).expand(len(query.pose), -1)
-    if longest <= _MAX_CANDIDATES:
-        return frames
-    x, y, z, heading, pitch = in_view_frame(query.memory_poses[:, :longest], query.pose)
-    inside = in_sector(x, y, heading, query.fov, COARSE_GRID).sum(1)
-    score = inside * _quality(query, frames, x, y, z, pitch)
-    # Spans follow the world's own length, so that a world in a batch chooses as it does alone.
-    span = -(-query.lengths // _MAX_CANDIDATES)[:, None, None]
-    within = torch.arange(int(span.max()), device=frames.device)
-    spans = torch.arange(_MAX_CANDIDATES, device=frames.device)[:, None] * span + within
-    score = _take(score, spans.flatten(1).clamp_max(longest - 1)).view_as(spans)
-    best = score.masked_fill((within >= span) | (spans >= longest), -1.0).argmax(-1, keepdim=True)
-    return spans.gather(-1, best).squeeze(-1).clamp_max(longest - 1)
+    """The newest frame, then greedily whichever adds most to the share of the view that is expected to be shown."""
+    worlds = len(query.pose)
+    if query.index is None or (worlds > 1 and query.memory_poses.shape[1] <= _SHORT):
+        return choose_among_all(query.memory_poses, query.lengths, query.pose, query.num_context, query.fov)
+    views = zip(range(worlds), query.pose.tolist(), query.fov.tolist(), strict=True)
+    picks = [choose_nearby(query.index, world, pose, query.num_context, fov) for world, pose, fov in views]
+    return torch.tensor(picks, device=query.pose.device)
 
 
 @register_retrieval("fov_rays")

@@ -136,6 +136,7 @@ class SceneWorld:
             self.num_context,
             self.fov,
             generators,
+            index=self.memory.index,
         )
         context, times = self._gather(selection.indices)
         view = self.generator.generate(poses, context, self.fov, self.num_steps, generators)

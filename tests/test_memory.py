@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -33,6 +34,9 @@ def remembered(store, world):
         assert torch.equal(got[world], expected)
     assert torch.equal(entries.times[world], store.times[world, :length])
     assert torch.equal(entries.poses[world], store.poses[world, :length])
+    slots = np.array(store.index.within(world, 0.0, 0.0, 1e4), dtype=np.int64)
+    slots = slots[store.index.indices(world, slots).argsort()]
+    np.testing.assert_array_equal(store.index.poses(world, slots).T, store.poses[world, :length].numpy())
     return list(zip(values.tolist(), entries.times[world].tolist(), strict=True))
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ctxmem_env import retrieval
 from ctxmem_env.camera import move
+from ctxmem_env.greedy import choose_among_all
 from ctxmem_env.overlap import view_overlap
 from ctxmem_env.retrieval import RETRIEVAL, Selection, register_retrieval, select_context
 
@@ -126,16 +127,14 @@ def test_the_newest_frame_keeps_no_other_out_of_a_long_memory():
     assert select("fov", memory, pose(), num_context=3) == [511, 510, -1]
 
 
-def test_a_long_memory_is_covered_as_well_as_by_scoring_every_frame(monkeypatch):
+def test_to_compare_the_frames_of_highest_quality_covers_a_view_as_well_as_to_compare_all():
     memory = walk(3000, seed=5)
     for step in range(0, 12):
         new_pose = move(memory[-1], torch.tensor([0.2, 0.1, 0.5 * step, 0.0]))
-        shortlisted = select("fov", memory, new_pose)
-        with monkeypatch.context() as patch:
-            patch.setattr(retrieval, "_MAX_CANDIDATES", len(memory))
-            complete = select("fov", memory, new_pose)
-        best = view_overlap(memory[complete][None], new_pose[None], FOV).max()
-        assert view_overlap(memory[shortlisted][None], new_pose[None], FOV).max() > best - 0.15
+        view = memory[None], torch.tensor([3000]), new_pose[None], 8, torch.tensor([FOV], dtype=torch.float64)
+        few, complete = (choose_among_all(*view, most_compared=most) for most in (256, None))
+        best, of_few = (view_overlap(memory[chosen], new_pose[None], FOV).max() for chosen in (complete, few))
+        assert of_few > best - 0.05
 
 
 def test_border_rays_keep_one_frame_of_each_run():
@@ -274,6 +273,7 @@ def call(**changes) -> Selection:
         num_context=2,
         fov=FOV,
         generators=generators(1),
+        index=None,
     )
     assert arguments.keys() == inspect.signature(select_context).parameters.keys()
     return select_context(**(arguments | changes))
