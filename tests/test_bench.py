@@ -1,5 +1,7 @@
 """The benchmarks: what they count is counted rightly, what they report adds up, and what they refuse."""
 
+import math
+import sys
 import time
 from pathlib import Path
 
@@ -12,12 +14,17 @@ from torch import nn
 from ctxmem_env.bench import machine
 from ctxmem_env.bench.machine import MatrixRates, achieved
 from ctxmem_env.bench.measure import Stopwatch, count_flops, network_flops
+from ctxmem_env.bench.paths import PATHS, loop, walk
+from ctxmem_env.bench.plots import save_plot
+from ctxmem_env.bench.ppo import bench_ppo
 from ctxmem_env.bench.results import keep, read_benches
+from ctxmem_env.bench.retrieval import Traveller, bench_retrieval
 from ctxmem_env.bench.step import PARTS, Walk, bench_step
 from ctxmem_env.bench.tables import benchmarks_section
 from ctxmem_env.bench.train import CASES, Trainer, bench_train
 from ctxmem_env.bench.train import PARTS as TRAIN_PARTS
 from ctxmem_env.bench.vector import bench_vector
+from ctxmem_env.camera import motion_between
 from ctxmem_env.config import TrainConfig, load_config
 from ctxmem_env.generator import load_generator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -123,30 +130,30 @@ def test_results_name_the_machine(step_results):
 
 def test_a_walk_goes_from_pose_to_pose_with_its_whole_history_in_memory():
     poses = random_walk(build_scene(0), 60, np.random.default_rng(0)).double()
-    walk = Walk(PoseGenerator(), 3, 20, poses, "cpu")
+    walking = Walk(PoseGenerator(), 3, 20, poses, "cpu")
     for start in (30, 35):  # grown by five, it starts over
-        walk.begin(start)
-        memory = walk.env.world.memory
+        walking.begin(start)
+        memory = walking.env.world.memory
         assert memory.lengths.tolist() == [20]
         torch.testing.assert_close(memory.poses[0], poses[start - 20 : start].float())
         for number in range(start, start + 5):
-            milliseconds = walk.step(number)
+            milliseconds = walking.step(number)
             assert milliseconds[0] == pytest.approx(milliseconds[1:5].sum())
-        torch.testing.assert_close(walk.env.world.poses[0], poses[start + 4].float(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(walking.env.world.poses[0], poses[start + 4].float(), atol=1e-4, rtol=0)
 
 
 def test_a_memory_that_has_hardly_grown_goes_on():
     poses = random_walk(build_scene(0), 320, np.random.default_rng(0)).double()
-    walk = Walk(PoseGenerator(), 3, 300, poses, "cpu")
+    walking = Walk(PoseGenerator(), 3, 300, poses, "cpu")
     for start in (300, 303):
-        walk.begin(start)
+        walking.begin(start)
         for number in range(start, start + 3):
-            walk.step(number)
-    assert walk.env.world.memory.lengths.tolist() == [306]
+            walking.step(number)
+    assert walking.env.world.memory.lengths.tolist() == [306]
 
 
 def test_histories_that_do_not_fit_are_refused_with_the_number_that_would(monkeypatch):
-    monkeypatch.setattr("ctxmem_env.bench.step.available_bytes", lambda: 3_000_000)
+    monkeypatch.setattr("ctxmem_env.bench.step.available_bytes", lambda device: 3_000_000)
     with pytest.raises(ValueError, match=r"0\.0 GB are available\. Ask for at most 97 frames"):
         bench_step("nano", histories=[200], contexts=[])
 
@@ -170,12 +177,74 @@ def test_a_step_is_not_measured_with_numbers_that_are_none(arguments, message):
         bench_step(**arguments)
 
 
+def test_a_loop_comes_back_to_its_very_poses_and_a_walk_to_none():
+    lap = loop(300)[:120]
+    assert torch.equal(loop(300)[120:240], lap)
+    assert len(lap.unique(dim=0)) == 120
+    sides = lap[:, :2].amax(0) - lap[:, :2].amin(0)
+    torch.testing.assert_close(sides, torch.tensor([6.0, 6.0]), atol=1e-3, rtol=0)
+    (back,) = motion_between(lap[-1:], lap[:1])
+    torch.testing.assert_close(back, torch.tensor([0, 0, math.radians(15), 0]), atol=1e-4, rtol=0)
+    assert len(walk(2000).unique(dim=0)) == 2000
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_traveller_remembers_the_path_behind_it_and_chooses_as_brute_force_does(path):
+    poses = PATHS[path](160)
+    traveller = Traveller(poses, 150, 4, torch.device("cpu"))
+    for number in range(150, 160):
+        torch.testing.assert_close(traveller.memory.poses[0], poses[:number])
+        chosen = traveller.choose()
+        assert chosen[0] == number - 1 and len(chosen) == 4
+        assert chosen == traveller.choose_by_force()
+        traveller.remember()
+
+
+@pytest.fixture(scope="module")
+def retrieval_results():
+    return bench_retrieval(histories=[30, 10], num_context=3, queries=2, repeats=2)
+
+
+def test_queries_are_timed_and_compared_for_every_path_and_history(retrieval_results):
+    assert [path["path"] for path in retrieval_results["paths"]] == list(PATHS)
+    assert retrieval_results["queries"] == 6
+    for path in retrieval_results["paths"]:
+        assert [row["history"] for row in path["histories"]] == [30, 10]
+        assert path["ratio"] > 0
+        for row in path["histories"]:
+            assert row["query_ms"] > 0 and row["remember_ms"] > 0
+            assert row["agreement"] == 1.0
+
+
+def test_a_choice_that_brute_force_would_not_make_counts_against_agreement(monkeypatch):
+    right = Traveller.choose
+    monkeypatch.setattr(Traveller, "choose", lambda self: right(self) if self.history == 10 else [0, 0])
+    path = bench_retrieval(histories=[10, 20], num_context=2, queries=2, repeats=1)["paths"][0]
+    assert [row["agreement"] for row in path["histories"]] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"histories": []}, "histories is empty"),
+        ({"histories": [-1]}, "histories=-1 is out of range"),
+        ({"queries": 0}, "queries=0 is out of range"),
+        ({"repeats": 0}, "repeats=0 is out of range"),
+        ({"num_context": 0}, "num_context=0 is out of range"),
+    ],
+)
+def test_queries_are_not_measured_with_numbers_that_are_none(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bench_retrieval(**arguments)
+
+
 @pytest.fixture(scope="module")
 def vector_results(untrained_model):
     return bench_vector(str(untrained_model), 2, num_envs=[1, 3], repeats=2, steps=2)
 
 
 def test_batches_are_compared_with_the_first(vector_results):
+    assert vector_results["vectorization"] == "GenerativeSceneVectorEnv"
     one, three = vector_results["batches"]
     assert (one["num_envs"], three["num_envs"]) == (1, 3)
     assert one["speedup"] == 1.0
@@ -185,10 +254,41 @@ def test_batches_are_compared_with_the_first(vector_results):
     assert three["network_gflop"] == pytest.approx(3 * one["network_gflop"], abs=2e-3)
 
 
+@pytest.fixture(scope="module")
+def ppo_results(untrained_model):
+    return bench_ppo(num_envs=2, rollout=4, repeats=2, model=str(untrained_model), num_context=2)
+
+
+def test_the_time_of_a_policy_is_that_of_the_worlds_its_own_and_the_rest(ppo_results):
+    shares = {part: ppo_results[f"{part}_share"] for part in ("environment", "forward", "update", "rest")}
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
+    assert min(shares.values()) > 0
+    assert all(ppo_results[name] > 0 for name in ("ratio", "learn_steps_per_second", "bare_steps_per_second"))
+    assert ppo_results["batch_size"] == 8  # no larger than a rollout
+
+
+def test_a_policy_is_measured_beside_the_batches_when_asked_for(untrained_model, ppo_results, monkeypatch, tmp_path):
+    arguments = {}
+    monkeypatch.setattr("ctxmem_env.bench.vector.bench_ppo", lambda **given: arguments.update(given) or ppo_results)
+    results = bench_vector(str(untrained_model), 2, num_envs=[1], repeats=1, steps=1, sb3=True)
+    assert results["ppo"] == ppo_results
+    assert arguments == {"repeats": 1, "model": str(untrained_model), "num_context": 2, "device": "auto"}
+    text = benchmarks_section({"vector": results})
+    assert f"{ppo_results['ratio']:.2f} of the bare environment's" in text
+    assert save_plot(results, tmp_path).name == "bench_vector.png"
+
+
+def test_without_stable_baselines3_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    with pytest.raises(ValueError, match=r"pip install 'ctxmem-env\[agents\]'"):
+        bench_vector(sb3=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"num_envs": []}, "num_envs is empty"),
+        ({"array": "jax"}, "array='jax' is unknown"),
         ({"num_envs": [2, 0]}, "num_envs=0 is out of range"),
         ({"repeats": 0}, "repeats=0 is out of range"),
         ({"steps": 0}, "steps=0 is out of range"),
@@ -264,11 +364,14 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-def test_the_section_shows_what_was_measured_and_nothing_else(step_results, vector_results, train_results, tmp_path):
-    both = benchmarks_section({"step": step_results, "vector": vector_results, "train": train_results})
+def test_the_section_shows_what_was_measured_and_nothing_else(
+    step_results, retrieval_results, vector_results, train_results, tmp_path
+):
+    measured = (step_results, retrieval_results, vector_results, train_results)
+    both = benchmarks_section({results["bench"]: results for results in measured})
     alone = benchmarks_section({"vector": vector_results}, tmp_path)
     assert "### A step of one environment" in both and "### Worlds in one batch" in both
-    assert "### A training step" in both
+    assert "### The choice of context" in both and "### A training step" in both
     assert "### A step" not in alone and "![" not in alone
     for row in vector_results["batches"]:
         assert f"| {row['num_envs']} | {row['env_steps_per_second']:,.1f} |" in alone

@@ -27,14 +27,6 @@ def _bfloat16_units() -> list[str]:
     return sorted({"avx512_bf16", "amx_bf16"} & set(flags))
 
 
-def available_bytes() -> int | None:
-    """Memory that processes may still take, in bytes; None where the system does not tell."""
-    meminfo = Path("/proc/meminfo")
-    lines = meminfo.read_text().splitlines() if meminfo.is_file() else []
-    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
-    return None if kilobytes is None else 1024 * kilobytes
-
-
 def synchronize() -> None:
     """Wait until a GPU, if there is one, has done what it was asked to do."""
     if torch.cuda.is_available():

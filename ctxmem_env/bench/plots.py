@@ -71,6 +71,18 @@ def _step(results: dict) -> "Figure":
     return figure
 
 
+def _retrieval(results: dict) -> "Figure":
+    figure, axes = _panels(results, 1)
+    for path, colour in zip(results["paths"], _COLOURS, strict=False):
+        rows = path["histories"]
+        axes[0].plot(*zip(*((row["history"], row["query_ms"]) for row in rows), strict=True), "o-", color=colour)
+        axes[0].lines[-1].set_label(path["path"])
+    axes[0].set(xscale="log", xlabel="frames in memory", ylabel="milliseconds", title="A choice of context")
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 def _vector(results: dict) -> "Figure":
     figure, axes = _panels(results, 2 if "ppo" in results else 1)
     batches = results["batches"]
@@ -78,7 +90,7 @@ def _vector(results: dict) -> "Figure":
     axes[0].plot(sizes, [batch["env_steps_per_second"] for batch in batches], "o-", color=_COLOURS[0])
     axes[0].set_xscale("log", base=2)
     axes[0].set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
-    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylim(0, 1.1 * max(batch["env_steps_per_second"] for batch in batches))
     axes[0].set(xlabel="worlds", ylabel="env-steps a second, in all", title="Worlds in one batch")
     if "ppo" in results:
         ppo = results["ppo"]
@@ -99,4 +111,4 @@ def _train(results: dict) -> "Figure":
     return figure
 
 
-_PICTURES = {"step": _step, "vector": _vector, "train": _train}
+_PICTURES = {"step": _step, "retrieval": _retrieval, "vector": _vector, "train": _train}

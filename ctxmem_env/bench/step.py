@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxmem_env.bench.machine import MatrixRates, achieved, available_bytes, describe
+from ctxmem_env.bench.machine import MatrixRates, achieved, describe
 from ctxmem_env.bench.measure import NetworkFlops, Stopwatch, TimedGenerator, network_flops
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
-from ctxmem_env.device import resolve_device
+from ctxmem_env.device import available_bytes, resolve_device
 from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.errors import check_integer
 from ctxmem_env.generator import Generator, load_generator
@@ -109,7 +109,7 @@ def bench_step(
     torch.set_num_threads(check_integer("threads", threads, 1))
     place = resolve_device(device)
     generator = load_generator(model, device)
-    check_memory(sum(history for history, _ in cases), generator.height, generator.width)
+    check_memory(sum(history for history, _ in cases), generator.height, generator.width, place)
     ahead = _WARM_UP + steps  # in one round
     longest = max(history for history, _ in cases)
     poses = random_walk(build_scene(_SEED), longest + repeats * ahead, np.random.default_rng(_SEED)).double()
@@ -154,10 +154,10 @@ def _cases(num_context: int, histories: Sequence[int], contexts: Sequence[int]) 
     return list(dict.fromkeys(wanted))
 
 
-def check_memory(frames: int, height: int, width: int) -> None:
-    """ValueError if `frames` remembered frames do not fit into the memory that is available."""
+def check_memory(frames: int, height: int, width: int, device: torch.device) -> None:
+    """ValueError if `frames` remembered frames do not fit into the memory that `device` has free."""
     frame = 5 * height * width  # three bytes of colour and two of depth a pixel
-    available = available_bytes()
+    available = available_bytes(device)
     # While storage doubles, half of it is there twice.
     if available is not None and 1.5 * frames * frame > available:
         raise ValueError(

@@ -72,6 +72,20 @@ def _step(bench: dict) -> list[str]:
     return parts
 
 
+def _retrieval(bench: dict) -> list[str]:
+    heads, parts = ["path", "frames in memory", "one query", "to remember", "agreement with brute force"], []
+    for path in bench["paths"]:
+        for row in path["histories"]:
+            times = [f"{row['query_ms']:.2f} ms", f"{row['remember_ms']:.2f} ms"]
+            parts.append([path["path"], f"{row['history']:,}", *times, f"{row['agreement']:.1%}"])
+    ratios = " and ".join(f"{path['ratio']:.2f} ({path['path']})" for path in bench["paths"])
+    note = (
+        f"One world, {bench['num_context']} context frames, {bench['queries']} queries of each kind. A query after the "
+        f"longest history takes {ratios} times as long as after the shortest. To remember is for a frame of one pixel."
+    )
+    return [_table(heads, parts), note]
+
+
 def _vector(bench: dict) -> list[str]:
     lines = [
         [
@@ -86,7 +100,11 @@ def _vector(bench: dict) -> list[str]:
     first = bench["batches"][0]["num_envs"]
     against = "one world" if first == 1 else f"{first} worlds"
     heads = ["worlds", "env-steps per second, in all", "step of all", f"rate against {against}", _SHARE]
-    parts = [_table(heads, lines), f"Random actions, {bench['num_context']} context frames; the whole step counts."]
+    parts = [
+        _table(heads, lines),
+        f"Random actions, {bench['num_context']} context frames, {bench['array']} observations; shares are of a whole "
+        "step.",
+    ]
     if "ppo" in bench:
         ppo = bench["ppo"]
         parts.append(
@@ -117,6 +135,7 @@ def _train(bench: dict) -> list[str]:
 
 _SECTIONS: dict[str, tuple[str, Callable[[dict], list[str]]]] = {
     "step": ("A step of one environment", _step),
+    "retrieval": ("The choice of context", _retrieval),
     "vector": ("Worlds in one batch", _vector),
     "train": ("A training step", _train),
 }

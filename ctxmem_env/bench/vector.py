@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ctxmem_env.bench.machine import MatrixRates, achieved, describe
 from ctxmem_env.bench.measure import network_flops
-from ctxmem_env.bench.ppo import bench_ppo
+from ctxmem_env.bench.ppo import bench_ppo, check_sb3
 from ctxmem_env.bench.random_walk import RandomWalk
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import check_integer
@@ -26,6 +26,7 @@ def bench_vector(
     steps: int = 20,
     threads: int = 1,
     device: str = "auto",
+    array: str = "numpy",
     sb3: bool = False,
 ) -> dict:
     """Steps every batch of `num_envs` worlds `repeats` times, in turn with the first of them.
@@ -35,18 +36,21 @@ def bench_vector(
     Args:
         num_envs: numbers of worlds; None for 1 to 64, on a GPU to 4,096.
         steps: of all worlds, in one measurement.
+        array: "numpy", or "torch" for observations that stay on the device.
         sb3: also what `bench_ppo` measures.
 
     Returns:
-        model, num_context, denoising_steps, machine, matrix_gflops; vectorization, the environment's class; batches, a
-        list with num_envs, env_steps_per_second of all worlds together, step_ms of one step of them all, speedup over
-        the first batch measured in turn, network_gflop of such a step, when each world encodes one frame and paints
-        one, and gflops and matrix_share, the rate of the network over the whole step, in all and as a share of
-        matrix_gflops; ppo, with `sb3`.
+        model, num_context, denoising_steps, machine, matrix_gflops, array; vectorization, the environment's class;
+        batches, a list with num_envs, env_steps_per_second of all worlds together, step_ms of one step of them all,
+        speedup over the first batch measured in turn, network_gflop of such a step, when each world encodes one frame
+        and paints one, and gflops and matrix_share, the rate of the network over the whole step, in all and as a share
+        of matrix_gflops; ppo, with `sb3`.
 
     Raises:
-        ValueError: a number below 1, an unknown model or device.
+        ValueError: a number below 1, an unknown model, device or array, or no Stable-Baselines3 for `sb3`.
     """
+    if sb3:
+        check_sb3()
     place = resolve_device(device)
     if num_envs is None:
         num_envs = GPU_SIZES if place.type == "cuda" else CPU_SIZES
@@ -58,10 +62,10 @@ def bench_vector(
     generator = load_generator(model, device)
     arguments = {"model": model, "num_context": num_context, "device": device}
     rates, flops = MatrixRates(place), network_flops(generator, num_context, place)
-    first = RandomWalk(num_envs[0], **arguments)
+    first = RandomWalk(num_envs[0], array=array, **arguments)
     batches = []
     for number in tqdm(num_envs, desc="bench vector", unit="batch", dynamic_ncols=True):
-        walk = first if number == num_envs[0] else RandomWalk(number, **arguments)
+        walk = first if number == num_envs[0] else RandomWalk(number, array=array, **arguments)
         rounds = []
         for _ in range(repeats):
             rates.read()
@@ -86,6 +90,7 @@ def bench_vector(
         "denoising_steps": generator.default_num_steps,
         "machine": describe(),
         "matrix_gflops": matrix_gflops,
+        "array": array,
         "vectorization": type(first.envs.unwrapped).__name__,
         "batches": batches,
     }

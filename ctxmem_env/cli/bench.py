@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import arg, subcommand
 
@@ -93,6 +93,27 @@ class Step(ModelBench):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retrieval(Bench):
+    """Milliseconds to choose the context of one world against what it remembers, and agreement with brute force."""
+
+    name: ClassVar[str] = "retrieval"
+
+    histories: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
+    """Numbers of frames in memory; the longest is compared with the shortest."""
+    num_context: int = 8
+    """Number of context frames."""
+    queries: int = 20
+    """Choices in one measurement."""
+    device: str = "auto"
+    """Torch device; auto is CUDA where there is one."""
+
+    def measure(self) -> dict:
+        from ctxmem_env.bench.retrieval import bench_retrieval
+
+        return bench_retrieval(**self.options())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Vector(ModelBench):
     """Env-steps a second, in all, of worlds that step in one batch, with random actions."""
 
@@ -102,6 +123,8 @@ class Vector(ModelBench):
     """Numbers of worlds. By default 1 to 64, on a GPU to 4,096."""
     steps: int = 20
     """Steps of all worlds in one measurement."""
+    array: Literal["numpy", "torch"] = "numpy"
+    """Observations as NumPy arrays, or as tensors that stay on the device."""
     sb3: bool = False
     """Measure PPO of Stable-Baselines3 on 8 worlds as well."""
 
