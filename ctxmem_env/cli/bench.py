@@ -155,6 +155,7 @@ class Train(Bench):
 
 BENCHES = (
     Annotated[Step, subcommand("step")]
+    | Annotated[Retrieval, subcommand("retrieval")]
     | Annotated[Vector, subcommand("vector")]
     | Annotated[Train, subcommand("train")]
 )
