@@ -64,13 +64,13 @@ def turn_by_camera(x: Tensor, cameras: Tensor) -> Tensor:
 class Remembered:
     """What the views of B scenes read in one layer, all seen from each scene's reference camera.
 
-    keys, values (B, heads, n, c); mask (B, 1, 1, n); to_view (B S, 4, 4): P P_reference^-1 of the S views;
+    keys, values (B, heads, n, c); mask (B, 1, 1, n), None for all; to_view (B S, 4, 4): P P_reference^-1 of S views;
     nowhere (2, heads, 1, c): a key and value that every view has beside its own, in its own frame.
     """
 
     keys: Tensor
     values: Tensor
-    mask: Tensor
+    mask: Tensor | None
     to_view: Tensor
     nowhere: Tensor
 
@@ -123,7 +123,7 @@ class FrameAttention(nn.Module):
         # With M = P P_reference^-1: q . (M k) = (M^T q) . k, and what is found there comes back by M.
         to_view = remembered.to_view
         reading = together(turn_by_camera(q, to_view.mT)) @ remembered.keys.to(q).transpose(-1, -2)
-        reading = apart(reading.masked_fill(~remembered.mask, -1e4))
+        reading = apart(reading if remembered.mask is None else reading.masked_fill(~remembered.mask, -1e4))
         scores = torch.cat([q @ k.transpose(-1, -2), reading], dim=-1).softmax(-1, dtype=v.dtype)
         own, reading = scores.split([k.shape[2], reading.shape[-1]], dim=-1)
         found = turn_by_camera(apart(together(reading) @ remembered.values.to(v)), to_view)

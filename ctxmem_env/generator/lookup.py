@@ -7,6 +7,7 @@ computed anew for every view from the frames that retrieval chose. A frame from 
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -200,17 +201,27 @@ def extend(
     return colours.reshape(shape), (log_depth * anything).reshape(shape), moved.view(shape)
 
 
+class Evidence(NamedTuple):
+    """What speaks for each remembered frame at each pixel of a view, (B, S, k, H, W) each.
+
+    disagreement: between the depth of the pixel as seen from the remembered camera and that camera's own depth, as
+    log(1 + |log(z / D)| / 2 %); sign: 4 log(z / D) in [-2, 2], positive where a surface hides the pixel; ratio: the log
+    of how much further away the remembered camera stood, in [-1, 1].
+    """
+
+    disagreement: Tensor
+    sign: Tensor
+    ratio: Tensor
+
+
 @full_precision
 def locate(
     log_depth: Tensor, poses: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, fov: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Evidence, Tensor]:
     """Where S new views' pixels, at log depth (B, S, H, W), lie in the remembered frames, and what speaks for it.
 
     depth (B, k, H, W) and the rest as in `splat`. Returns image coordinates (B, S, k, 2, H, W), in [-1, 1] inside a
-    frame, evidence (B, S, k, 4, H, W) and visible (B, S, k, H, W).
-    Evidence: the disagreement between the depth of the pixel as seen from the remembered camera and that camera's own
-    depth, log(z / D) (its size, compressed, and its sign: positive is hidden behind a surface); the log ratio of
-    distances (positive: the remembered camera stood further away); and 1.
+    frame, `Evidence` and visible (B, S, k, H, W).
     """
     batch, slots, height, width = depth.shape
     targets = poses.shape[1]
@@ -231,9 +242,9 @@ def locate(
         error = (log_z - found).masked_fill(unknown, 0.0)
         ratio = log_z - log_depth.flatten(2)[:, :, None]
         size, sign = (error.abs() / 0.02).log1p(), error.clamp(-0.5, 0.5) * 4
-        evidence = torch.stack([size, sign, ratio.clamp(-1, 1), torch.ones_like(ratio)], dim=3)
-    shape = (batch, targets, slots, -1, height, width)
-    return image.view(shape), evidence.view(shape), visible.view(shape[:3] + shape[4:])
+    shape = (batch, targets, slots, height, width)
+    evidence = Evidence(*(value.view(shape) for value in (size, sign, ratio.clamp(-1, 1))))
+    return image.unflatten(-1, shape[3:]), evidence, visible.view(shape)
 
 
 @full_precision

@@ -211,7 +211,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             hints = torch.cat([*splat(*memory), *extend(*memory)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
-        mask = mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
+        # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
+        whole = mask.device.type == "cpu" and bool(mask.all())
+        mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []
         for layer in range(keys_values.shape[2]):
             keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
@@ -272,7 +274,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
         image, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
         # How much each kind of evidence counts is predicted for every pixel.
-        score = (out[:, :, None, 5:9] * evidence).sum(3) - 2 * evidence[:, :, :, 0]
+        weights = out[:, :, None, 5:9].unbind(3)
+        score = torch.addcmul(weights[3], weights[0] - 2, evidence.disagreement)
+        score = torch.addcmul(torch.addcmul(score, weights[1], evidence.sign), weights[2], evidence.ratio)
         score = score.masked_fill(~visible, -1e4)
         slot = two_largest(score.detach())
         weight = torch.cat([out[:, :, 9:10], score.gather(2, slot)], dim=2).softmax(dim=2)
