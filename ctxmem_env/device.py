@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 
 def check_device(device: str) -> str:
@@ -33,3 +34,11 @@ def available_bytes(device: str | torch.device) -> int | None:
     lines = meminfo.read_text().splitlines() if meminfo.is_file() else []
     kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
     return None if kilobytes is None else 1024 * kilobytes
+
+
+def is_host(tensor: Tensor) -> bool:
+    """Whether a look at the values of `tensor` waits for no other device.
+
+    Within a step values are checked only then; what comes from outside is checked everywhere, where it comes in.
+    """
+    return tensor.device.type == "cpu"

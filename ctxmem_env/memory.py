@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctxmem_env.device import is_host
 from ctxmem_env.errors import check_integer
 from ctxmem_env.spatial_index import SpatialIndex
 
@@ -57,7 +58,8 @@ class FrameMemory:
         self.width = check_integer("width", width, 1)
         self.capacity = None if capacity is None else check_integer("capacity", capacity, 1)
         self.device = torch.device(device)
-        self._lengths = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
+        # On the CPU whatever the device is: how much is held is known without asking it.
+        self._lengths = torch.zeros(num_worlds, dtype=torch.int64)
         self._counts = torch.zeros_like(self._lengths)
         self.index = SpatialIndex(num_worlds) if self.device.type == "cpu" else None
         self._allocate(_INITIAL_SLOTS if capacity is None else min(_INITIAL_SLOTS, capacity))
@@ -65,7 +67,7 @@ class FrameMemory:
     @property
     def lengths(self) -> Tensor:
         """Frames that each world holds, int64 (B,)."""
-        return self._lengths.clone()
+        return self._lengths.clone().to(self.device)
 
     @property
     def poses(self) -> Tensor:
@@ -98,20 +100,21 @@ class FrameMemory:
         self._check_entry(frames, depth, poses, len(worlds))
         if self.capacity is not None:
             self._evict_oldest(worlds[self._lengths[worlds] == self.capacity])
-        end = self._lengths[worlds]
+        end, counts = self._lengths[worlds], self._counts[worlds]
         if int(end.max()) == self._slots.shape[1]:
             self._grow()
+        self._lengths[worlds] += 1
+        self._counts[worlds] += 1
+        worlds, end, counts = (value.to(self.device) for value in (worlds, end, counts))
         slots = self._slots[worlds, end]
         self._frames[worlds, slots] = frames.to(self.device)
         self._depth[worlds, slots] = depth.to(self.device).clamp(max=torch.finfo(torch.float16).max).half()
         self._poses[worlds, end] = poses.to(self._poses)
-        self._times[worlds, end] = self._counts[worlds]
+        self._times[worlds, end] = counts
         if self.index is not None:
             rows = self._poses[worlds, end].tolist()
             for world, slot, pose in zip(worlds.tolist(), slots.tolist(), rows, strict=True):
                 self.index.append(world, slot, pose)
-        self._lengths[worlds] += 1
-        self._counts[worlds] += 1
 
     def gather(self, indices: Tensor) -> Entries:
         """The entries at `indices` int64 (B, k), -1 for an empty slot; ValueError for one out of range."""
@@ -119,7 +122,7 @@ class FrameMemory:
         if indices.ndim != 2 or len(indices) != self.num_worlds or indices.is_floating_point():
             came = f"{indices.dtype} of shape {tuple(indices.shape)}"
             raise ValueError(f"indices is {came}; expected int64 ({self.num_worlds}, k).")
-        if bool(((indices < -1) | (indices >= self._lengths[:, None])).any()):
+        if is_host(indices) and bool(((indices < -1) | (indices >= self._lengths[:, None])).any()):
             lengths = self._lengths.tolist()
             raise ValueError(f"indices={indices.tolist()}; expected -1 or below the lengths {lengths}.")
         filled = indices >= 0
@@ -172,8 +175,8 @@ class FrameMemory:
 
     def _check_worlds(self, worlds: Tensor | Sequence[int] | None) -> Tensor:
         if worlds is None:
-            return torch.arange(self.num_worlds, device=self.device)
-        worlds = torch.as_tensor(worlds, device=self.device)
+            return torch.arange(self.num_worlds)
+        worlds = torch.as_tensor(worlds, device="cpu")
         distinct = worlds.ndim == 1 and len(worlds) > 0 and len(worlds.unique()) == len(worlds)
         valid = distinct and worlds.dtype == torch.int64 and bool(((worlds >= 0) & (worlds < self.num_worlds)).all())
         if not valid:
@@ -189,5 +192,5 @@ class FrameMemory:
         for name, value, shape in (("depth", depth, (count, *size)), ("poses", poses, (count, 6))):
             if value.shape != shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {shape}.")
-            if not bool(value.isfinite().all()):
+            if is_host(value) and not bool(value.isfinite().all()):
                 raise ValueError(f"{name} holds NaN or infinity; expected finite metres and radians.")

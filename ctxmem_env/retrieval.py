@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ctxmem_env.device import is_host
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.greedy import choose_among_all
 from ctxmem_env.nearby import choose_nearby
@@ -123,7 +124,7 @@ def select_context(
     query = _check(memory_poses, lengths, pose, num_context, fov, generators, index)
     indices = choose(query)
     shape = (len(pose), query.num_context)
-    if indices.shape != shape or bool((indices >= lengths[:, None]).any()):
+    if indices.shape != shape or (is_host(indices) and bool((indices >= lengths[:, None]).any())):
         came = f"indices of shape {tuple(indices.shape)}: {indices.tolist()}"
         raise ValueError(f"retrieval={strategy!r} gave {came}; expected {shape}, each -1 or below its world's length.")
     if memory_poses.shape[1] == 0:
@@ -139,12 +140,14 @@ def _check(memory_poses, lengths, pose, num_context, fov, generators, index) -> 
     worlds, capacity, _ = memory_poses.shape
     if pose.shape != (worlds, 6):
         raise ValueError(f"pose has shape {tuple(pose.shape)}; expected {(worlds, 6)}, a row a world.")
-    if not bool(pose.isfinite().all()):
+    if is_host(pose) and not bool(pose.isfinite().all()):
         raise ValueError(f"pose={pose.tolist()}; expected finite metres and radians.")
-    if lengths.shape != (worlds,) or bool(((lengths < 0) | (lengths > capacity)).any()):
+    fit = lengths.shape == (worlds,)
+    if not fit or (is_host(lengths) and bool(((lengths < 0) | (lengths > capacity)).any())):
         raise ValueError(f"lengths={lengths.tolist()}; expected {worlds} integers from 0 to T={capacity}.")
     fov = torch.as_tensor(fov, dtype=torch.float64, device=pose.device)
-    if fov.shape not in ((), (worlds,)) or not bool(((fov > 0) & (fov < 180)).all()):
+    fit = fov.shape in ((), (worlds,))
+    if not fit or (is_host(fov) and not bool(((fov > 0) & (fov < 180)).all())):
         raise ValueError(f"fov={fov.tolist()}; expected degrees between 0 and 180, a number or one a world.")
     if generators is not None and len(generators) != worlds:
         raise ValueError(f"generators has {len(generators)} entries; expected one a world, {worlds}.")
