@@ -35,6 +35,8 @@ def full_precision(function: Callable) -> Callable:
     @functools.wraps(function)
     def exact(*args, **kwargs):
         device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        if not torch.amp.is_autocast_available(device):
+            return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
             return function(*args, **kwargs)
 

@@ -1,4 +1,7 @@
-"""Features of remembered frames, computed once for each frame and kept up to a bound."""
+"""Features of remembered frames, computed once for each frame and kept up to a bound.
+
+A `FeatureCache` is looked up on the host, a `FeatureTable` on the device.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,12 +13,35 @@ Key = tuple[int, int]  # world, entry id
 _FIRST_ROWS = 64
 
 
+class FeatureTable:
+    """The features of all frames that a bounded memory holds, each where its frame lies.
+
+    Nothing here depends on a value that a device would have to be asked for. Frames are encoded when they arrive, used
+    or not, which is cheap in a large batch.
+    """
+
+    def __init__(self, num_worlds: int, num_slots: int):
+        self._shape = num_worlds, num_slots
+        self._pool: dict[str, Tensor] = {}
+
+    def store(self, worlds: Tensor, slots: Tensor, features: dict[str, Tensor]) -> None:
+        """Keep the features (n, ...) of frames that lie in `slots` (n,) of `worlds` (n,)."""
+        for name, values in features.items():
+            if name not in self._pool:
+                self._pool[name] = values.new_zeros(*self._shape, *values.shape[1:])
+            self._pool[name][worlds, slots] = values
+
+    def gather(self, slots: Tensor) -> dict[str, Tensor]:
+        """Features (B, k, ...) of the frames in slots (B, k)."""
+        worlds = torch.arange(len(slots), device=slots.device)[:, None]
+        return {name: pool[worlds, slots] for name, pool in self._pool.items()}
+
+
 class FeatureCache:
     """The features of at most `capacity` frames; the least recently used leave first.
 
     Rows live in one tensor a feature, so that gathering a batch is one index operation. A pickle or a deep
-    copy
-    starts empty: features are derived from frames that memory still holds.
+    copy starts empty: features are derived from frames that memory still holds.
     """
 
     def __init__(self, capacity: int):

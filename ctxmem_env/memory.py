@@ -17,13 +17,14 @@ class Entries(NamedTuple):
     """Remembered frames, k for each world; an empty slot holds zeros and the time -1.
 
     frames uint8 (B, k, H, W, 3); depth float32 (B, k, H, W), metres; poses float32 (B, k, 6);
-    times int64 (B, k).
+    times int64 (B, k); slots int64 (B, k), where a frame lies from its arrival until it is evicted, 0 for an empty one.
     """
 
     frames: Tensor
     depth: Tensor
     poses: Tensor
     times: Tensor
+    slots: Tensor
 
 
 class FrameMemory:
@@ -84,8 +85,8 @@ class FrameMemory:
 
     def append(
         self, frames: Tensor, depth: Tensor, poses: Tensor, worlds: Tensor | Sequence[int] | None = None
-    ) -> None:
-        """Remembers one more frame for each of the n given worlds (all, in order, when None).
+    ) -> Tensor:
+        """Remembers one more frame for each of the n given worlds (all, in order, when None); the slots (n,) they take.
 
         Args:
             frames: uint8 (n, H, W, 3).
@@ -115,6 +116,7 @@ class FrameMemory:
             rows = self._poses[worlds, end].tolist()
             for world, slot, pose in zip(worlds.tolist(), slots.tolist(), rows, strict=True):
                 self.index.append(world, slot, pose)
+        return slots
 
     def gather(self, indices: Tensor) -> Entries:
         """The entries at `indices` int64 (B, k), -1 for an empty slot; ValueError for one out of range."""
@@ -134,6 +136,7 @@ class FrameMemory:
             self._depth[world, slots].float() * filled[..., None, None],
             self._poses[world, index] * filled[..., None],
             self._times[world, index].where(filled, -1),
+            slots * filled,
         )
 
     def clear(self, worlds: Tensor | Sequence[int] | None = None) -> None:

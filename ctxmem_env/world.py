@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.camera import move
-from ctxmem_env.feature_cache import FeatureCache
+from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.memory import FrameMemory
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
@@ -43,7 +43,8 @@ class SceneWorld:
         memory_capacity: frames that each world remembers; None for no bound.
         num_steps: denoising steps; None for the generator's default.
         cached_frames: frames of each world whose features are kept; others are encoded again when needed.
-        device: where memory and poses live.
+        device: where memory and poses live. Elsewhere than on the CPU a step asks the device for nothing, if
+            `memory_capacity` is at most `cached_frames`.
     """
 
     def __init__(
@@ -70,6 +71,9 @@ class SceneWorld:
         # On the CPU whatever the device is, so that a seed means the same everywhere.
         self.generators = [torch.Generator() for _ in range(num_worlds)]
         self._cache = FeatureCache(max(cached_frames, num_context) * num_worlds)
+        self._table = None
+        if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
+            self._table = FeatureTable(num_worlds, memory_capacity)
         self._unopened = set(range(num_worlds))
 
     @torch.no_grad()
@@ -97,12 +101,12 @@ class SceneWorld:
             raise ValueError("depth or poses hold NaN or infinity; expected finite metres and radians.")
         self.memory.clear([world])
         self._cache.drop(world)
-        for i in range(len(frames)):
-            self.memory.append(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], worlds=[world])
         self.poses[world] = poses[-1].to(self.poses)
         self.fov[world] = fov
+        for i in range(len(frames)):
+            self._remember(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], torch.tensor([world]))
         self.generators[world].manual_seed(seed)
-        if not self._cache.knows_shapes:
+        if self._table is None and not self._cache.knows_shapes:
             # A generator may rely on the features' shapes even when a strategy selects nothing.
             newest = torch.full((len(self.poses), 1), -1, device=self.device)
             newest[world] = self.memory.lengths[world] - 1
@@ -123,8 +127,8 @@ class SceneWorld:
             raise ValueError(f"worlds {sorted(self._unopened)} hold no frame yet; reset each world before advance.")
         poses, generators, movers = move(self.poses, motion.to(self.poses)), self.generators, None
         if moving is not None:
-            moving = moving.to(self.device)
-            poses, movers = poses.where(moving[:, None], self.poses), moving.nonzero().flatten()
+            moving = moving.cpu()
+            poses, movers = poses.where(moving[:, None].to(self.device), self.poses), moving.nonzero().flatten()
             # Whoever stands still has its numbers drawn from a generator that is thrown away.
             pairs = zip(generators, moving.tolist(), strict=True)
             generators = [own if moves else torch.Generator() for own, moves in pairs]
@@ -141,9 +145,10 @@ class SceneWorld:
         context, times = self._gather(selection.indices)
         view = self.generator.generate(poses, context, self.fov, self.num_steps, generators)
         if movers is None:
-            self.memory.append(view.frames, view.depth, poses)
+            self._remember(view.frames, view.depth, poses, torch.arange(len(poses)))
         else:
-            self.memory.append(view.frames[movers], view.depth[movers], poses[movers], worlds=movers)
+            at = movers.to(self.device)
+            self._remember(view.frames[at], view.depth[at], poses[at], movers)
         self.poses = poses
         return Step(
             view.frames,
@@ -156,9 +161,23 @@ class SceneWorld:
             replace(context, features={}),
         )
 
+    def _remember(self, frames: Tensor, depth: Tensor, poses: Tensor, worlds: Tensor) -> None:
+        """One more frame (n, ...) for each of `worlds`, int64 (n,) on the CPU."""
+        if len(worlds) == 0:
+            return
+        slots = self.memory.append(frames, depth, poses, worlds)
+        if self._table is not None:
+            worlds = worlds.to(self.device)
+            frames, depth, poses = frames.to(self.device), depth.to(self.device), poses.to(self.device)
+            # Depth as it is remembered: features must not depend on when they were computed.
+            features = self.generator.encode(frames, depth.half().float(), poses, self.fov[worlds])
+            self._table.store(worlds, slots, features)
+
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:
         """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
-        frames, depth, poses, times = self.memory.gather(indices)
+        frames, depth, poses, times, places = self.memory.gather(indices)
+        if self._table is not None:
+            return Context(frames, depth, poses, indices >= 0, self._table.gather(places)), times
         worlds, slots = indices.shape
         fov = self.fov[:, None].expand(worlds, slots).flatten()
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from ctxmem_env.camera import move
-from ctxmem_env.feature_cache import FeatureCache
+from ctxmem_env.feature_cache import FeatureCache, FeatureTable
+from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.testing import PoseGenerator, fingerprint
 from ctxmem_env.world import SceneWorld
 
@@ -237,3 +239,32 @@ def test_the_cache_holds_no_more_than_its_capacity():
         assert len(cache) <= 5
     cache.drop(0)
     assert 0 < len(cache) < 5
+
+
+def test_a_step_on_another_device_asks_it_for_no_value():
+    """On "meta" there are shapes and no values: whatever looks at one raises."""
+    network = SceneTransformer(48, 48, patch_size=16, dim=32, num_heads=2, num_layers=2, pixel_dim=8).to("meta")
+    world = SceneWorld(SceneGenerator(network), 3, memory_capacity=6, num_context=4, device="meta")
+    for b in range(3):
+        world.reset(b, *some_frames(2), fov=90.0, seed=b)
+    for _ in range(6):  # past the capacity
+        step = world.advance(FORWARD.expand(3, 4), torch.tensor([True, False, True]))
+    assert step.frames.shape == (3, 48, 48, 3) and step.frames.device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        step.frames.sum().item()
+
+
+def test_a_table_gives_back_the_features_of_the_frame_in_each_slot():
+    table = FeatureTable(2, 3)
+    worlds, slots = torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1])
+    table.store(worlds, slots, {"a": torch.arange(6.0).view(3, 2)})
+    table.store(worlds[:1], slots[:1], {"a": torch.tensor([[7.0, 8.0]])})  # another frame has taken the place
+    found = table.gather(torch.tensor([[2, 2], [1, 0]]))["a"]
+    assert found.tolist() == [[[7, 8], [7, 8]], [[4, 5], [2, 3]]]
+
+
+def test_nobody_moves_and_nobody_remembers():
+    world = open_world(2)
+    before = world.memory.lengths
+    world.advance(FORWARD.expand(2, 4), torch.zeros(2, dtype=torch.bool))
+    assert torch.equal(world.memory.lengths, before)
