@@ -202,12 +202,12 @@ def test_a_traveller_remembers_the_path_behind_it_and_chooses_as_brute_force_doe
 
 @pytest.fixture(scope="module")
 def retrieval_results():
-    return bench_retrieval(histories=[30, 10], num_context=3, queries=2, repeats=2)
+    return bench_retrieval(histories=[30, 10], num_context=3, queries=3, checked=2, repeats=2)
 
 
 def test_queries_are_timed_and_compared_for_every_path_and_history(retrieval_results):
     assert [path["path"] for path in retrieval_results["paths"]] == list(PATHS)
-    assert retrieval_results["queries"] == 6
+    assert retrieval_results["queries"] == 6 and retrieval_results["checked"] == 6
     for path in retrieval_results["paths"]:
         assert [row["history"] for row in path["histories"]] == [30, 10]
         assert path["ratio"] > 0
@@ -219,7 +219,7 @@ def test_queries_are_timed_and_compared_for_every_path_and_history(retrieval_res
 def test_a_choice_that_brute_force_would_not_make_counts_against_agreement(monkeypatch):
     right = Traveller.choose
     monkeypatch.setattr(Traveller, "choose", lambda self: right(self) if self.history == 10 else [0, 0])
-    path = bench_retrieval(histories=[10, 20], num_context=2, queries=2, repeats=1)["paths"][0]
+    path = bench_retrieval(histories=[10, 20], num_context=2, queries=2, checked=1, repeats=1)["paths"][0]
     assert [row["agreement"] for row in path["histories"]] == [1.0, 0.0]
 
 
@@ -228,6 +228,7 @@ def test_a_choice_that_brute_force_would_not_make_counts_against_agreement(monke
     [
         ({"histories": []}, "histories is empty"),
         ({"histories": [-1]}, "histories=-1 is out of range"),
+        ({"queries": 4, "checked": 5}, r"checked=5 is out of range; expected an integer in \[1, 4\]"),
         ({"queries": 0}, "queries=0 is out of range"),
         ({"repeats": 0}, "repeats=0 is out of range"),
         ({"num_context": 0}, "num_context=0 is out of range"),

@@ -312,7 +312,7 @@ def short_run_up(monkeypatch):
 @pytest.mark.usefixtures("short_run_up")
 def test_bench_keeps_its_results_beside_those_of_others_and_draws_them(run, untrained_model, tmp_path):
     keep = ("--out", tmp_path / "new" / "bench.json", "--plot", tmp_path / "plots", "--repeats", 1)
-    retrieval, _ = run("bench", "retrieval", "--histories", 5, 12, "--queries", 1, *keep)
+    retrieval, _ = run("bench", "retrieval", "--histories", 5, 12, "--queries", 1, "--checked", 1, *keep)
     keep += ("--steps", 1)
     sizes = ("--histories", 5, 12, "--contexts", 2, "--num-context", 3)
     step, err = run("bench", "step", "--model", untrained_model, *sizes, *keep)

@@ -57,28 +57,30 @@ def bench_retrieval(
     histories: Sequence[int] = (100, 1_000, 10_000, 100_000),
     num_context: int = 8,
     queries: int = 20,
+    checked: int = 5,
     repeats: int = 5,
     threads: int = 1,
     device: str = "auto",
 ) -> dict:
     """Times `queries` choices after each of `histories` of two paths, history by history in turn, `repeats` times.
 
-    After every choice the frame is remembered and the next pose asked for. Each choice is compared with brute force.
+    After every choice the frame is remembered and the next pose asked for. The first `checked` choices of every
+    measurement are compared with brute force, which takes seconds for 100,000 frames.
 
     Returns:
-        num_context, queries (of each history, in all) and machine; paths, a list with path and histories, of which each
-        has history, query_ms and remember_ms, medians over the repeats, of one choice and of taking a frame of one
-        pixel into memory, and agreement, the share of queries that chose the same frames as brute force does; ratio,
-        of the longest history's query to the shortest's, the median over the repeats.
+        num_context, machine; queries and checked, of each history in all; paths, a list with path and histories, of
+        which each has history, query_ms and remember_ms, medians over the repeats, of one choice and of taking a frame
+        of one pixel into memory, and agreement, the share of checked queries that chose the same frames as brute force
+        does; ratio, of the longest history's query to the shortest's, the median over the repeats.
 
     Raises:
-        ValueError: no histories, a number below 1, an unknown device.
+        ValueError: no histories, a number below 1, more checks than queries, an unknown device.
     """
     if len(histories) == 0:
         raise ValueError("histories is empty; expected numbers of frames in memory, at least one.")
     histories = [check_integer("histories", history, 1) for history in histories]
     num_context, queries = check_integer("num_context", num_context, 1), check_integer("queries", queries, 1)
-    repeats = check_integer("repeats", repeats, 1)
+    checked, repeats = check_integer("checked", checked, 1, queries), check_integer("repeats", repeats, 1)
     torch.set_num_threads(check_integer("threads", threads, 1))
     place = resolve_device(device)
     paths = []
@@ -87,11 +89,14 @@ def bench_retrieval(
         travellers = [Traveller(path, history, num_context, place) for history in histories]
         rounds, agreed = [], []
         for _ in tqdm(range(repeats + 1), desc=f"bench retrieval, {name}", unit="round", dynamic_ncols=True):
-            measured = [[_query(traveller) for traveller in travellers] for _ in range(queries)]
-            rounds.append(np.median([[times for times, _ in row] for row in measured], axis=0))
-            agreed.append([[same for _, same in row] for row in measured])
+            measured = []
+            for number in range(queries):
+                if number < checked:
+                    agreed.append([traveller.choose() == traveller.choose_by_force() for traveller in travellers])
+                measured.append([_query(traveller) for traveller in travellers])
+            rounds.append(np.median(measured, axis=0))
         rounds = np.array(rounds[1:])  # the first makes what later ones use
-        share = np.mean(agreed, axis=(0, 1))
+        share = np.mean(agreed, axis=0)
         figures = [
             {
                 "history": history,
@@ -107,23 +112,21 @@ def bench_retrieval(
     return {
         "bench": "retrieval",
         "num_context": num_context,
-        "queries": (repeats + 1) * queries,
+        "queries": repeats * queries,
+        "checked": len(agreed),
         "machine": describe(),
         "paths": paths,
     }
 
 
-def _query(traveller: Traveller) -> tuple[tuple[float, float], bool]:
-    """Milliseconds to choose and to remember, and whether brute force chooses the same."""
-    chosen, choosing = _timed(traveller.choose)
-    same = chosen == traveller.choose_by_force()
-    _, remembering = _timed(traveller.remember)
-    return (choosing, remembering), same
+def _query(traveller: Traveller) -> tuple[float, float]:
+    """Milliseconds to choose the context for the next pose, and to remember that pose."""
+    return _milliseconds(traveller.choose), _milliseconds(traveller.remember)
 
 
-def _timed(function: Callable) -> tuple:
+def _milliseconds(function: Callable[[], object]) -> float:
     synchronize()
     began = time.perf_counter()
-    result = function()
+    function()
     synchronize()
-    return result, 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - began)

@@ -80,8 +80,9 @@ def _retrieval(bench: dict) -> list[str]:
             parts.append([path["path"], f"{row['history']:,}", *times, f"{row['agreement']:.1%}"])
     ratios = " and ".join(f"{path['ratio']:.2f} ({path['path']})" for path in bench["paths"])
     note = (
-        f"One world, {bench['num_context']} context frames, {bench['queries']} queries of each kind. A query after the "
-        f"longest history takes {ratios} times as long as after the shortest. To remember is for a frame of one pixel."
+        f"One world, {bench['num_context']} context frames; {bench['queries']} queries of each kind were timed and "
+        f"{bench['checked']} compared. A query after the longest history takes {ratios} times as long as after the "
+        "shortest. What is remembered is a frame of one pixel."
     )
     return [_table(heads, parts), note]
 

@@ -104,6 +104,8 @@ class Retrieval(Bench):
     """Number of context frames."""
     queries: int = 20
     """Choices in one measurement."""
+    checked: int = 5
+    """How many of them are compared with brute force, which takes seconds for 100,000 frames."""
     device: str = "auto"
     """Torch device; auto is CUDA where there is one."""
 
