@@ -159,7 +159,7 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
         rewards, terminations = torch.zeros_like(moves, dtype=torch.float32), torch.zeros_like(moves)
         if not moving.any():
             return self._sight, rewards, terminations
-        step = world.advance(motion, None if moving.all() else moves)
+        step = world.advance(motion, None if moving.all() else torch.from_numpy(moving))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
         sight, self._context = see_step(step), step.context
         self._remember_path(sight, np.flatnonzero(moving))

@@ -353,3 +353,14 @@ def test_depth_of_frames_from_outside_depends_on_those_before_and_not_on_those_a
     again = generator.estimate_depth(changed, poses, fov)
     torch.testing.assert_close(again[0], depth[0])
     assert not torch.allclose(again[2], depth[2], atol=1e-3)
+
+
+def test_a_compiled_generator_paints_the_same():
+    plain, compiled = SceneGenerator(tiny()), SceneGenerator(tiny()).compile(backend="aot_eager")
+    poses, context, fov = some_context()
+    flat = [getattr(context, name).flatten(0, 1) for name in ("frames", "depth", "poses")]
+    one, other = (generator.encode(*flat, fov.repeat_interleave(3)) for generator in (plain, compiled))
+    torch.testing.assert_close(one, other, atol=0.02, rtol=0.02)
+    one, other = (generator.generate(poses, context, fov, 2, seeded(0, 1)) for generator in (plain, compiled))
+    assert (one.frames.float() - other.frames.float()).abs().mean() < 0.1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0  # it was compiled at all

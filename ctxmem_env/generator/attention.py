@@ -6,7 +6,6 @@ We measure both from one reference camera, the first target's: the same attentio
 cancel, and what is cached of a remembered frame depends on that frame only.
 """
 
-import functools
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +28,6 @@ def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
     return relative * scale[..., :, None] / scale[..., None, :]
 
 
-@functools.lru_cache(maxsize=8)
-@torch.inference_mode(False)  # or a table made there could never be trained with
 def rotary_table(rows: int, columns: int, channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Cosines and signed sines (2, rows * columns, channels) of 2-D rotary positions, for `rotate`.
 
