@@ -355,6 +355,7 @@ def test_depth_of_frames_from_outside_depends_on_those_before_and_not_on_those_a
     assert not torch.allclose(again[2], depth[2], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_compiled_generator_paints_the_same():
     plain, compiled = SceneGenerator(tiny()), SceneGenerator(tiny()).compile(backend="aot_eager")
     poses, context, fov = some_context()
