@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ from torch import nn
 
 from ctxmem_env.bench import machine
 from ctxmem_env.bench.machine import MatrixRates, achieved
-from ctxmem_env.bench.measure import Stopwatch, count_flops, network_flops
+from ctxmem_env.bench.measure import Stopwatch, compiled, count_flops, network_flops
 from ctxmem_env.bench.paths import PATHS, loop, walk
 from ctxmem_env.bench.plots import save_plot
 from ctxmem_env.bench.ppo import bench_ppo
 from ctxmem_env.bench.results import keep, read_benches
 from ctxmem_env.bench.retrieval import Traveller, bench_retrieval
-from ctxmem_env.bench.step import PARTS, Walk, bench_step
+from ctxmem_env.bench.step import PARTS, Walk, bench_step, check_memory
 from ctxmem_env.bench.tables import benchmarks_section
 from ctxmem_env.bench.train import CASES, Trainer, bench_train
 from ctxmem_env.bench.train import PARTS as TRAIN_PARTS
@@ -153,9 +154,21 @@ def test_a_memory_that_has_hardly_grown_goes_on():
 
 
 def test_histories_that_do_not_fit_are_refused_with_the_number_that_would(monkeypatch):
-    monkeypatch.setattr("ctxmem_env.bench.step.available_bytes", lambda device: 3_000_000)
-    with pytest.raises(ValueError, match=r"0\.0 GB are available\. Ask for at most 97 frames"):
-        bench_step("nano", histories=[200], contexts=[])
+    monkeypatch.setattr("ctxmem_env.bench.step.available_bytes", lambda device: 10_000_000)
+    check_memory([256, 64], 64, 64, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"take 0\.0 GB at 20,480 bytes a frame.*one alone may have 256 frames"):
+        bench_step("nano", histories=[257], contexts=[])
+
+
+def test_the_memory_that_a_history_takes_is_known_beforehand(monkeypatch):
+    walking = Walk(PoseGenerator(8, 48), 1, 200, walk(202).double(), "cpu")
+    walking.begin(200)
+    memory = walking.env.world.memory
+    held = sum(tensor.nbytes for tensor in (memory._frames, memory._depth))
+    for free, fits in ((1.5 * held, True), (1.5 * held - 1, False)):
+        monkeypatch.setattr("ctxmem_env.bench.step.available_bytes", lambda device, free=free: free)
+        with nullcontext() if fits else pytest.raises(ValueError, match="may have 128 frames"):
+            check_memory([200], 8, 48, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +266,20 @@ def test_batches_are_compared_with_the_first(vector_results):
     for row in (one, three):
         assert row["env_steps_per_second"] == pytest.approx(1000 * row["num_envs"] / row["step_ms"], rel=0.01)
     assert three["network_gflop"] == pytest.approx(3 * one["network_gflop"], abs=2e-3)
+
+
+def test_what_cannot_be_compiled_is_refused():
+    with pytest.raises(ValueError, match="a PoseGenerator cannot be compiled"):
+        compiled(PoseGenerator())
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_a_copy_that_both_benchmarks_can_use(untrained_model):
+    plain = load_generator(str(untrained_model), "cpu").transformer.forward
+    steps = {"repeats": 1, "steps": 1, "compile": True}
+    assert bench_step(str(untrained_model), 2, histories=[4], contexts=[], **steps)["compiled"]
+    assert bench_vector(str(untrained_model), 2, num_envs=[2], **steps)["compiled"]
+    assert load_generator(str(untrained_model), "cpu").transformer.forward == plain
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -75,6 +76,13 @@ def count_flops(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False, custom_mapping=_ON_CPU) as counter:
         function()
     return counter.get_total_flops()
+
+
+def compiled(generator: Generator) -> Generator:
+    """A copy of `generator` whose network is compiled; ValueError for one that cannot be."""
+    if not hasattr(generator, "compile"):
+        raise ValueError(f"compile=True, but a {type(generator).__name__} cannot be compiled; leave compile out.")
+    return deepcopy(generator).compile()
 
 
 class NetworkFlops(NamedTuple):

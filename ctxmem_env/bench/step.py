@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ctxmem_env.bench.machine import MatrixRates, achieved, describe
-from ctxmem_env.bench.measure import NetworkFlops, Stopwatch, TimedGenerator, network_flops
+from ctxmem_env.bench.measure import NetworkFlops, Stopwatch, TimedGenerator, compiled, network_flops
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.device import available_bytes, resolve_device
 from ctxmem_env.env import GenerativeSceneEnv
@@ -38,6 +38,7 @@ class Walk:
             actions="continuous",
             step_length=1.0,
             turn_angle=90.0,
+            collisions=False,
             retrieval=self.watch.timed("retrieval", get_retrieval("fov")),
             num_context=num_context,
             tour=0,
@@ -87,6 +88,7 @@ def bench_step(
     steps: int = 20,
     threads: int = 1,
     device: str = "auto",
+    compile: bool = False,
 ) -> dict:
     """Times `steps` steps in every case, case by case in turn, `repeats` times.
 
@@ -94,9 +96,9 @@ def bench_step(
     `histories`. The figures of a case are those of its median round. A frame in memory takes 5 bytes a pixel.
 
     Returns:
-        model, num_context, denoising_steps, machine; matrix_gflops, the rate of large matrix products in the same run;
-        histories and contexts, lists with history, num_context, steps_per_second and the milliseconds step_ms,
-        retrieval_ms (the choice of context), encoding_ms (of frames that enter memory or are needed again),
+        model, num_context, denoising_steps, compiled, machine; matrix_gflops, the rate of large matrix products in the
+        same run; histories and contexts, lists with history, num_context, steps_per_second and the milliseconds
+        step_ms, retrieval_ms (the choice of context), encoding_ms (of frames that enter memory or are needed again),
         denoising_ms and rest_ms, which add up to the step; encoded_frames, a step's mean; network_gflop, what the
         network calculates in a step; gflops and matrix_share, its rate while it encodes and denoises, in all and as a
         share of matrix_gflops; ratio, of the longest history's step to the shortest's, the median over the rounds.
@@ -109,10 +111,13 @@ def bench_step(
     torch.set_num_threads(check_integer("threads", threads, 1))
     place = resolve_device(device)
     generator = load_generator(model, device)
-    check_memory(sum(history for history, _ in cases), generator.height, generator.width, place)
+    check_memory([history for history, _ in cases], generator.height, generator.width, place)
     ahead = _WARM_UP + steps  # in one round
     longest = max(history for history, _ in cases)
     poses = random_walk(build_scene(_SEED), longest + repeats * ahead, np.random.default_rng(_SEED)).double()
+    flops = {slots: network_flops(generator, slots, place) for _, slots in cases}
+    if compile:
+        generator = compiled(generator)
     walks = [Walk(generator, slots, history, poses, device) for history, slots in cases]
     rates, rounds = MatrixRates(place), []
     for number in tqdm(range(repeats), desc="bench step", unit="round", dynamic_ncols=True):
@@ -124,7 +129,6 @@ def bench_step(
         measured = [[walk.step(i) for walk in walks] for i in range(start, start + ahead)]
         rounds.append(np.mean(measured[_WARM_UP:], axis=0))
     matrix_gflops, rounds = rates.medians(), np.array(rounds)
-    flops = {slots: network_flops(generator, slots, place) for _, slots in cases}
     figures = {case: _figures(case, rounds[:, i], flops[case[1]], matrix_gflops) for i, case in enumerate(cases)}
     by_length = sorted(histories)
     long, short = (cases.index((history, num_context)) for history in (by_length[-1], by_length[0]))
@@ -133,6 +137,7 @@ def bench_step(
         "model": model,
         "num_context": num_context,
         "denoising_steps": generator.default_num_steps,
+        "compiled": compile,
         "machine": describe(),
         "matrix_gflops": matrix_gflops,
         "histories": [figures[history, num_context] for history in histories],
@@ -154,15 +159,17 @@ def _cases(num_context: int, histories: Sequence[int], contexts: Sequence[int]) 
     return list(dict.fromkeys(wanted))
 
 
-def check_memory(frames: int, height: int, width: int, device: torch.device) -> None:
-    """ValueError if `frames` remembered frames do not fit into the memory that `device` has free."""
+def check_memory(histories: Sequence[int], height: int, width: int, device: torch.device) -> None:
+    """ValueError if worlds that remember so many frames do not fit into the memory that `device` has free."""
     frame = 5 * height * width  # three bytes of colour and two of depth a pixel
+    slots = [max(64, 1 << (history - 1).bit_length()) for history in histories]  # storage doubles
+    needed = frame * (sum(slots) + max(slots) // 2)  # and while it does, what it held is there twice
     available = available_bytes(device)
-    # While storage doubles, half of it is there twice.
-    if available is not None and 1.5 * frames * frame > available:
+    if available is not None and needed > available:
+        fitting = 1 << max(0, int(available / 1.5 / frame).bit_length() - 1)
         raise ValueError(
-            f"histories hold {frames:,} frames of {frame:,} bytes together, and while memory grows half as many again; "
-            f"{available / 1e9:.1f} GB are available. Ask for at most {int(available / 1.5 / frame):,} frames."
+            f"histories={sorted(set(histories))} take {needed / 1e9:.1f} GB at {frame:,} bytes a frame, and "
+            f"{available / 1e9:.1f} GB are free. Ask for shorter ones; one alone may have {fitting:,} frames."
         )
 
 

@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from ctxmem_env.bench.machine import MatrixRates, achieved, describe
-from ctxmem_env.bench.measure import network_flops
+from ctxmem_env.bench.measure import compiled, network_flops
 from ctxmem_env.bench.ppo import bench_ppo, check_sb3
 from ctxmem_env.bench.random_walk import RandomWalk
 from ctxmem_env.device import resolve_device
@@ -27,6 +27,7 @@ def bench_vector(
     threads: int = 1,
     device: str = "auto",
     array: str = "numpy",
+    compile: bool = False,
     sb3: bool = False,
 ) -> dict:
     """Steps every batch of `num_envs` worlds `repeats` times, in turn with the first of them.
@@ -37,14 +38,15 @@ def bench_vector(
         num_envs: numbers of worlds; None for 1 to 64, on a GPU to 4,096.
         steps: of all worlds, in one measurement.
         array: "numpy", or "torch" for observations that stay on the device.
+        compile: use a compiled network; compiling falls into the run-up of each batch.
         sb3: also what `bench_ppo` measures.
 
     Returns:
-        model, num_context, denoising_steps, machine, matrix_gflops, array; vectorization, the environment's class;
-        batches, a list with num_envs, env_steps_per_second of all worlds together, step_ms of one step of them all,
-        speedup over the first batch measured in turn, network_gflop of such a step, when each world encodes one frame
-        and paints one, and gflops and matrix_share, the rate of the network over the whole step, in all and as a share
-        of matrix_gflops; ppo, with `sb3`.
+        model, num_context, denoising_steps, machine, matrix_gflops, array, compiled; vectorization, the environment's
+        class; batches, a list with num_envs, env_steps_per_second of all worlds together, step_ms of one step of them
+        all, speedup over the first batch measured in turn, network_gflop of such a step, when each world encodes one
+        frame and paints one, and gflops and matrix_share, the rate of the network over the whole step, in all and as a
+        share of matrix_gflops; ppo, with `sb3`.
 
     Raises:
         ValueError: a number below 1, an unknown model, device or array, or no Stable-Baselines3 for `sb3`.
@@ -60,8 +62,8 @@ def bench_vector(
     repeats, steps = check_integer("repeats", repeats, 1), check_integer("steps", steps, 1)
     torch.set_num_threads(check_integer("threads", threads, 1))
     generator = load_generator(model, device)
-    arguments = {"model": model, "num_context": num_context, "device": device}
     rates, flops = MatrixRates(place), network_flops(generator, num_context, place)
+    arguments = {"model": compiled(generator) if compile else model, "num_context": num_context, "device": device}
     first = RandomWalk(num_envs[0], array=array, **arguments)
     batches = []
     for number in tqdm(num_envs, desc="bench vector", unit="batch", dynamic_ncols=True):
@@ -91,6 +93,7 @@ def bench_vector(
         "machine": describe(),
         "matrix_gflops": matrix_gflops,
         "array": array,
+        "compiled": compile,
         "vectorization": type(first.envs.unwrapped).__name__,
         "batches": batches,
     }

@@ -71,6 +71,8 @@ class ModelBench(Bench):
     """Number of context frames."""
     device: str = "auto"
     """Torch device; auto is CUDA where there is one."""
+    compile: bool = False
+    """Compile the network, which takes a minute for each batch size and pays on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
