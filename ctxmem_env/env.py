@@ -12,7 +12,7 @@ from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
 from ctxmem_env.recording import Window, draw_panel
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import OBSERVATIONS, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_numpy
+from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.world import SceneWorld
 
 __all__ = ["OBSERVATIONS", "GenerativeSceneEnv"]
@@ -60,6 +60,13 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     The translation comes first and ignores pitch, then the turn. An action outside the space raises
     `ValueError` and leaves the world as it was.
 
+    The camera stands in an upright body of `body_radius` metres that does not walk through surfaces: where it
+    would touch one, the translation ends 5 cm before, or, with `sliding`, goes on along it. Surfaces are those
+    that remembered frames show by their depth (the model's own estimate), from 0.15 m above the ground, which
+    is 1.5 m below the camera, to 0.25 m above the camera; what no frame has seen stops nobody. In
+    `CtxMemTrueScene-v0` they are those of the scene. `collisions=False` lets the camera pass through
+    everything, which a recorded camera path needs.
+
     ## Observation Space
 
     Height H and width W are those of the model (64 x 64 for "nano").
@@ -77,7 +84,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     `info` holds `pose` (float32, 6), and of the context slots `retrieved` (int64, k), the numbers of the
     frames that were used, counted from 0 for the first frame remembered after reset, -1 for an empty slot,
     and `overlap` (float32, k), the share of the new view that each covers, in [0, 1]. After reset all slots
-    are empty.
+    are empty. `collision` (bool) tells whether a surface cut the step's motion short.
 
     ## Rewards
 
@@ -120,6 +127,9 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     | `num_steps`       | int or None     | `None`       | Denoising steps; None: the model's default                    |
     | `step_length`     | float           | `0.25`       | Metres                                                        |
     | `turn_angle`      | float           | `15.0`       | Degrees                                                       |
+    | `collisions`      | bool            | `true`       | Whether surfaces stop the camera; see Action Space            |
+    | `body_radius`     | float           | `0.15`       | Of the body around the camera, metres                         |
+    | `sliding`         | bool            | `false`      | Go on along the surface that stops a motion                   |
     | `fov`             | float           | `90.0`       | Horizontal field of view, degrees                             |
     | `tour`            | int             | `12`         | Default of the reset option                                   |
     | `seed_depth`      | str             | `"exact"`    | Depth of a scene's tour and first frame: `"exact"`, as from an RGB-D camera, or `"estimated"` by the model, as that of a photograph always is |
@@ -145,6 +155,9 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         num_steps: int | None = None,
         step_length: float = 0.25,
         turn_angle: float = 15.0,
+        collisions: bool = True,
+        body_radius: float = 0.15,
+        sliding: bool = False,
         fov: float = DEFAULT_FOV,
         tour: int = 12,
         seed_depth: str = "exact",
@@ -162,6 +175,9 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
             num_steps=num_steps,
             step_length=step_length,
             turn_angle=turn_angle,
+            collisions=collisions,
+            body_radius=body_radius,
+            sliding=sliding,
             fov=fov,
             tour=tour,
             seed_depth=seed_depth,
@@ -228,7 +244,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         if self.render_mode == "human":
             self.render()
         observation, info = observe(self.settings, sight.rows(0))
-        return map_tensors(to_numpy, observation), map_tensors(to_numpy, info)
+        return map_tensors(to_numpy, observation), map_tensors(to_info, info)
 
     def _enter(self, scenes: Scene | None, world: int) -> None:
         """Called with the scene, a batch of one, that the first frames of a world show. Here nothing of it is kept."""

@@ -49,6 +49,7 @@ def open_worlds(settings: Settings, num_worlds: int) -> SceneWorld:
             memory_capacity=settings.memory_capacity,
             num_steps=settings.num_steps,
             device=device,
+            dynamics=settings.dynamics,
         )
 
 

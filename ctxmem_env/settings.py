@@ -10,6 +10,7 @@ from gymnasium import spaces
 from ctxmem_env.actions import ContinuousActions, DiscreteActions, make_actions
 from ctxmem_env.camera import MAX_PITCH
 from ctxmem_env.device import check_device
+from ctxmem_env.dynamics import Dynamics, make_dynamics
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.generator import Generator
 from ctxmem_env.generator.locate import frame_size
@@ -37,6 +38,7 @@ class Settings:
     num_context: int
     memory_capacity: int | None
     num_steps: int | None
+    dynamics: Dynamics | None
     fov: float
     tour: int
     seed_depth: str
@@ -56,6 +58,9 @@ def check_settings(
     num_steps: int | None,
     step_length: float,
     turn_angle: float,
+    collisions: bool,
+    body_radius: float,
+    sliding: bool,
     fov: float,
     tour: int,
     seed_depth: str,
@@ -97,6 +102,7 @@ def check_settings(
         num_context=num_context,
         memory_capacity=memory_capacity,
         num_steps=None if num_steps is None else check_integer("num_steps", num_steps, 1),
+        dynamics=make_dynamics(collisions, body_radius, sliding),
         fov=check_fov("fov", fov),
         tour=tour,
         seed_depth=seed_depth,

@@ -15,13 +15,14 @@ from ctxmem_env.world import Step
 
 
 class Sight(NamedTuple):
-    """What n cameras see, and the times and the overlap of the context behind it; fields as in `Step`."""
+    """What n cameras see, the times and the overlap of the context behind it, and collisions; fields as in `Step`."""
 
     frames: Tensor
     depth: Tensor
     poses: Tensor
     times: Tensor
     overlap: Tensor
+    collided: Tensor
 
     def rows(self, worlds: Tensor | int) -> "Sight":
         """That of some of the worlds, int64 (m,), or of one, without the leading n."""
@@ -34,19 +35,20 @@ class Sight(NamedTuple):
 
 def see_step(step: Step) -> Sight:
     """After a step."""
-    return Sight(step.frames, step.depth, step.poses, step.times, step.overlap)
+    return Sight(step.frames, step.depth, step.poses, step.times, step.overlap, step.collided)
 
 
 def see_openings(openings: Sequence[Opening], num_context: int) -> Sight:
     """After a reset, a row for each opening: its last frame, and empty context slots."""
     frames, depth, poses = (torch.stack([opening[part][-1] for opening in openings]) for part in range(3))
     times = torch.full((len(frames), num_context), -1, device=frames.device)
-    return Sight(frames, depth, poses, times, torch.zeros_like(times, dtype=torch.float32))
+    overlap, collided = torch.zeros_like(times, dtype=torch.float32), torch.zeros_like(times[:, 0], dtype=torch.bool)
+    return Sight(frames, depth, poses, times, overlap, collided)
 
 
 def observe(settings: Settings, sight: Sight) -> tuple[Tensor | dict[str, Tensor], dict[str, Tensor]]:
     """Observation and info, led by what leads in `sight`, with which they share memory."""
-    info = {"pose": sight.poses, "retrieved": sight.times, "overlap": sight.overlap}
+    info = {"pose": sight.poses, "retrieved": sight.times, "overlap": sight.overlap, "collision": sight.collided}
     if settings.observation == "rgb":
         return sight.frames, info
     observation = {"rgb": sight.frames, "depth": sight.depth.float().clamp(0, MAX_DEPTH)[..., None]}
@@ -65,6 +67,11 @@ def map_tensors(function: Callable[[Tensor], Any], value: Tensor | dict[str, Ten
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """A copy, so that nobody who writes to an observation writes to memory."""
     return tensor.detach().cpu().numpy().copy()
+
+
+def to_info(tensor: Tensor) -> np.ndarray | bool | float | int:
+    """An info of a single world: a copy, or a Python number, which Gymnasium batches by its type."""
+    return to_numpy(tensor) if tensor.ndim else tensor.item()
 
 
 def make_view(sight: Sight, context: Context | None, path: Sequence[np.ndarray], fov: Tensor, world: int = 0) -> View:

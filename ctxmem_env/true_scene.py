@@ -5,10 +5,12 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
+from ctxmem_env.dynamics import limit_motion
 from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.errors import check_integer
 from ctxmem_env.generator import Context, Generated
-from ctxmem_env.scenes import Scene, render
+from ctxmem_env.memory import FrameMemory
+from ctxmem_env.scenes import Scene, render, sweep_scenes
 from ctxmem_env.settings import Settings
 from ctxmem_env.vector import GenerativeSceneVectorEnv
 
@@ -53,6 +55,19 @@ class TrueSceneGenerator:
         return render(self.scenes, poses[None], fov[:1], self.height, self.width)[1][0]
 
 
+class SceneSurfaces:
+    """`ctxmem_env.dynamics.Dynamics` of the scenes themselves: bodies stop at what is there, whether seen or not."""
+
+    def __init__(self, generator: TrueSceneGenerator, radius: float, sliding: bool):
+        self.generator, self.radius, self.sliding = generator, radius, sliding
+
+    def limit(self, memory: FrameMemory, poses: Tensor, motion: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
+        def sweep(start: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+            return sweep_scenes(self.generator.scenes, start, direction, self.radius)
+
+        return limit_motion(motion, poses, sweep, self.sliding)
+
+
 class _TrueScenes:
     """What both faces over the exact renderer have of their own."""
 
@@ -75,13 +90,13 @@ class TrueSceneEnv(_TrueScenes, GenerativeSceneEnv):
 
     Memory and retrieval run as they do there, and `info` reports them, but nothing is painted from them.
     Takes `height` and `width` in pixels (default 64) instead of `model` and `num_steps`; `reset` refuses the
-    option `image`, for a photograph has no true scene behind it. Depth is exact. Everything else is as in
-    `GenerativeSceneEnv`.
+    option `image`, for a photograph has no true scene behind it. Depth is exact, and collisions are those with the
+    surfaces of the scene, whether seen or not. Everything else is as in `GenerativeSceneEnv`.
     """
 
     def __init__(self, height: int = 64, width: int = 64, **kwargs):
         super().__init__(model=TrueSceneGenerator(height, width), **kwargs)
-        self.settings = _with_exact_depth(self.settings)
+        self.settings = _with_the_scene(self.settings)
 
 
 class TrueSceneVectorEnv(_TrueScenes, GenerativeSceneVectorEnv):
@@ -92,9 +107,11 @@ class TrueSceneVectorEnv(_TrueScenes, GenerativeSceneVectorEnv):
 
     def __init__(self, num_envs: int = 1, height: int = 64, width: int = 64, **kwargs):
         super().__init__(num_envs, model=TrueSceneGenerator(height, width), **kwargs)
-        self.settings = _with_exact_depth(self.settings)
+        self.settings = _with_the_scene(self.settings)
 
 
-def _with_exact_depth(settings: Settings) -> Settings:
-    """Its estimate is exact as well, but a generator that knows no scene yet cannot be asked for one."""
-    return replace(settings, seed_depth="exact")
+def _with_the_scene(settings: Settings) -> Settings:
+    """With surfaces and depth of the scene itself. A generator that knows no scene yet cannot estimate its depth."""
+    seen = settings.dynamics
+    dynamics = None if seen is None else SceneSurfaces(settings.model, seen.radius, seen.sliding)
+    return replace(settings, seed_depth="exact", dynamics=dynamics)

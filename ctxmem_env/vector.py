@@ -205,7 +205,8 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
         """Infos of the worlds where `known`, bool (N,), is True, zeros elsewhere, with their masks."""
         known, infos = self._to_device(known), {}
         for name, value in observe(self.settings, sight)[1].items():
-            infos |= {name: self._put(value * known[:, None]), f"_{name}": self._put(known)}
+            mask = known.view(-1, *[1] * (value.ndim - 1))
+            infos |= {name: self._put(value * mask), f"_{name}": self._put(known)}
         return infos
 
     def _finish(self, sight: Sight, ended: np.ndarray) -> dict[str, Any]:

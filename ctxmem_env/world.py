@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.camera import move
+from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.memory import FrameMemory
@@ -19,7 +20,8 @@ class Step:
     frames (B, H, W, 3) uint8; depth (B, H, W) in metres; poses (B, 6); own_weight (B, H, W) in [0, 1], the
     share of a pixel that the generator painted itself. The context that was used: its indices (B, k) in
     memory before this step, its times (B, k) (the frame's number since reset), both -1 for an empty slot, its
-    overlap (B, k) with the new view in [0, 1], and the context itself without its features.
+    overlap (B, k) with the new view in [0, 1], and the context itself without its features. collided (B,) bool,
+    whether a surface cut the motion short.
     """
 
     frames: Tensor
@@ -30,6 +32,7 @@ class Step:
     times: Tensor
     overlap: Tensor
     context: Context
+    collided: Tensor
 
 
 class SceneWorld:
@@ -57,7 +60,9 @@ class SceneWorld:
         num_steps: int | None = None,
         cached_frames: int = 1024,
         device: str | torch.device = "cpu",
+        dynamics: Dynamics | None = None,
     ):
+        self.dynamics = dynamics
         self.generator = generator
         self.retrieval = retrieval
         self.num_context = num_context
@@ -125,9 +130,11 @@ class SceneWorld:
         """
         if self._unopened:
             raise ValueError(f"worlds {sorted(self._unopened)} hold no frame yet; reset each world before advance.")
-        poses, generators, movers = move(self.poses, motion.to(self.poses)), self.generators, None
+        motion, collided = self._limit(motion)
+        poses, generators, movers = move(self.poses, motion), self.generators, None
         if moving is not None:
             moving = moving.cpu()
+            collided = collided & moving.to(self.device)
             poses, movers = poses.where(moving[:, None].to(self.device), self.poses), moving.nonzero().flatten()
             # Whoever stands still has its numbers drawn from a generator that is thrown away.
             pairs = zip(generators, moving.tolist(), strict=True)
@@ -159,7 +166,17 @@ class SceneWorld:
             times,
             selection.overlap,
             replace(context, features={}),
+            collided,
         )
+
+    def _limit(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of motions (B, 4) that is free, and which were cut, bool (B,)."""
+        # Asked before the motion goes to another device: half of all actions only turn.
+        walks = self.dynamics is not None and bool(motion[:, :2].any())
+        motion = motion.to(self.poses)
+        if not walks:
+            return motion, torch.zeros(len(motion), dtype=torch.bool, device=self.device)
+        return self.dynamics.limit(self.memory, self.poses, motion, self.fov)
 
     def _remember(self, frames: Tensor, depth: Tensor, poses: Tensor, worlds: Tensor) -> None:
         """One more frame (n, ...) for each of `worlds`, int64 (n,) on the CPU."""

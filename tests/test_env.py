@@ -151,7 +151,8 @@ def test_info_is_numpy_and_the_same_for_every_step():
     env = make()
     _, first = env.reset(seed=0)
     info = env.step(FORWARD)[-1]
-    assert info.keys() == first.keys() == {"pose", "retrieved", "overlap"}
+    assert info.keys() == first.keys() == {"pose", "retrieved", "overlap", "collision"}
+    assert type(first.pop("collision")) is type(info.pop("collision")) is bool
     for name in info:
         assert type(info[name]) is np.ndarray
         assert info[name].dtype == first[name].dtype and info[name].shape == first[name].shape
@@ -165,6 +166,7 @@ def test_writing_to_an_observation_changes_nothing():
         observation, info = env.reset(seed=0) if action is None else env.step(action)[::4]
         for name in wanted:
             np.testing.assert_array_equal(observation[name], wanted[name])
+        info.pop("collision")  # a bool
         for array in (*observation.values(), *info.values()):
             array[...] = 0
 

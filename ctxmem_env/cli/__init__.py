@@ -100,6 +100,8 @@ class Train(Command):
 class Evaluate(TorchCommand):
     """Compare a generator with the true scenes, beside painters that copy remembered frames."""
 
+    protocol: Literal["views", "collisions"] = "views"
+    """What the generator paints, on true frames and on its own; or whether it stops a camera where the scene does."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
@@ -122,11 +124,11 @@ class Evaluate(TorchCommand):
     """No progress bar."""
 
     def run(self) -> dict:
-        from ctxmem_env.evaluation.run import evaluate
+        from ctxmem_env.evaluation.run import evaluate, evaluate_and_write_collisions
 
         self.limit_threads()
-        options = {name: value for name, value in asdict(self).items() if name not in ("debug", "threads")}
-        return evaluate(**options)
+        options = {name: value for name, value in asdict(self).items() if name not in ("debug", "threads", "protocol")}
+        return evaluate(**options) if self.protocol == "views" else evaluate_and_write_collisions(**options)
 
 
 Subcommand = (

@@ -126,7 +126,8 @@ def follow(trajectory: Trajectory, steps: int | None, where: str) -> Drive:
         spread = float(np.ptp(trajectory.poses[: len(motions) + 1, column].numpy()))
         if spread > 0.01:
             notes += (f"{where}: {name} changes by {spread:.2f} {unit}, the camera keeps the first",)
-    arguments = {"actions": "continuous", "step_length": step_length, "turn_angle": turn_angle}
+    # A camera that was recorded walked where it walked.
+    arguments = {"actions": "continuous", "step_length": step_length, "turn_angle": turn_angle, "collisions": False}
     return Drive(actions, arguments, trajectory, notes)
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.baselines import CopyGenerator
+from ctxmem_env.evaluation.collisions import evaluate_collisions
 from ctxmem_env.evaluation.metrics import mean_interval
 from ctxmem_env.evaluation.protocols import Walked, Walks, follow, true_walks
 from ctxmem_env.evaluation.sheets import save_walk_sheet
@@ -79,6 +80,24 @@ def evaluate(
     Path(out).write_text(json.dumps(results, indent=1) + "\n")
     if sheet is not None and shown is not None:
         save_walk_sheet(Path(sheet), *shown)
+    return results
+
+
+def evaluate_and_write_collisions(
+    tours: tuple[int, ...] = (12,),
+    num_steps: int | None = None,
+    sheet: str | Path | None = None,
+    out: str | Path = "results.json",
+    **arguments,
+) -> dict:
+    """`evaluate_collisions`, one run for each of `tours`; writes `out` and returns what it wrote."""
+    for name, value in (("num_steps", num_steps), ("sheet", sheet)):
+        if value is not None:
+            raise ValueError(f"{name}={str(value)!r} has no meaning for protocol='collisions'; leave it out.")
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    figures = [evaluate_collisions(tour_frames=tour, **arguments) for tour in tours]
+    results = {"version": VERSION, "machine": describe_machine(), "commit": _commit(), "figures": figures}
+    Path(out).write_text(json.dumps(results, indent=1) + "\n")
     return results
 
 

@@ -1,5 +1,6 @@
 """True scenes: procedural places with exact RGB and depth for any pose, and ways to walk in them."""
 
+from ctxmem_env.scenes.collision import sweep_scenes
 from ctxmem_env.scenes.geometry import SPLITS, Scene, split_of, split_seeds, stack_scenes
 from ctxmem_env.scenes.layout import build_scene
 from ctxmem_env.scenes.navigation import is_free, random_walk, shift, spawn, tour
@@ -21,5 +22,6 @@ __all__ = [
     "split_of",
     "split_seeds",
     "stack_scenes",
+    "sweep_scenes",
     "tour",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from ctxmem_env.scenes.geometry import BOX, EMPTY, Scene
 
 RADIUS = 0.25
-_HEAD, _STEP = 1.8, 0.1  # what is lower than a step or higher than the head is in nobody's way
+HEAD, STEP = 1.8, 0.1  # what is lower than a step or higher than the head is in nobody's way
 _DOOR_REACH = 0.6
 MAX_LOOK = math.radians(30)
 
@@ -28,7 +28,7 @@ class Ground:
             )
         )  # fmt: skip
         low, high = centre[:, 2] - half[:, 2], centre[:, 2] + half[:, 2]
-        solid = (kind != EMPTY) & (low < _HEAD) & (high > _STEP)
+        solid = (kind != EMPTY) & (low < HEAD) & (high > STEP)
         self.x, self.y = centre[solid, 0], centre[solid, 1]
         self.hx, self.hy = half[solid, 0], half[solid, 1]
         self.cos, self.sin = np.cos(yaw[solid]), np.sin(yaw[solid])
