@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.device import is_host
 from ctxmem_env.errors import check_integer
+from ctxmem_env.eviction import EVICTIONS, check_eviction
 from ctxmem_env.spatial_index import SpatialIndex
 
 _INITIAL_SLOTS = 64
@@ -37,9 +39,11 @@ class FrameMemory:
     Args:
         num_worlds: B, at least 1.
         height, width: of a frame in pixels, at least 1.
-        capacity: frames that a world may hold; the oldest goes when one more comes. None: no limit, storage
-            doubles.
+        capacity: frames that a world may hold; one goes when one more comes. None: no limit, storage doubles.
         device: where frames, depth, poses and times are kept.
+        eviction: which one goes: of "coverage" the one whose view is best covered by the others, of "oldest" the
+            oldest, of "reservoir" one at random, so that a uniform sample of the past is left. See
+            `ctxmem_env.eviction`.
 
     Attributes:
         index: where the frames were seen from, kept up to date; None unless the device is the CPU, for elsewhere a
@@ -53,6 +57,7 @@ class FrameMemory:
         width: int,
         capacity: int | None = None,
         device: str | torch.device = "cpu",
+        eviction: str = "coverage",
     ):
         self.num_worlds = check_integer("num_worlds", num_worlds, 1)
         self.height = check_integer("height", height, 1)
@@ -63,6 +68,8 @@ class FrameMemory:
         self._lengths = torch.zeros(num_worlds, dtype=torch.int64)
         self._counts = torch.zeros_like(self._lengths)
         self.index = SpatialIndex(num_worlds) if self.device.type == "cpu" else None
+        policy = EVICTIONS[check_eviction(eviction)]
+        self._eviction = None if capacity is None else policy(num_worlds, capacity, self.device)
         self._allocate(_INITIAL_SLOTS if capacity is None else min(_INITIAL_SLOTS, capacity))
 
     @property
@@ -100,7 +107,7 @@ class FrameMemory:
         worlds = self._check_worlds(worlds)
         self._check_entry(frames, depth, poses, len(worlds))
         if self.capacity is not None:
-            self._evict_oldest(worlds[self._lengths[worlds] == self.capacity])
+            self._evict(worlds[self._lengths[worlds] == self.capacity])
         end, counts = self._lengths[worlds], self._counts[worlds]
         if int(end.max()) == self._slots.shape[1]:
             self._grow()
@@ -116,6 +123,8 @@ class FrameMemory:
             rows = self._poses[worlds, end].tolist()
             for world, slot, pose in zip(worlds.tolist(), slots.tolist(), rows, strict=True):
                 self.index.append(world, slot, pose)
+        if self._eviction is not None:
+            self._eviction.remember(worlds, slots, self._poses[worlds, end])
         return slots
 
     def gather(self, indices: Tensor) -> Entries:
@@ -139,14 +148,20 @@ class FrameMemory:
             slots * filled,
         )
 
-    def clear(self, worlds: Tensor | Sequence[int] | None = None) -> None:
-        """Forgets everything in the given worlds (all when None); their times start at 0 again."""
+    def clear(self, worlds: Tensor | Sequence[int] | None = None, fov: float = DEFAULT_FOV, seed: int = 0) -> None:
+        """Forgets everything in the given worlds (all when None); their times start at 0 again.
+
+        What they will remember next has the field of view `fov`, in degrees, and `seed` is that of their draws: of
+        these two eviction may make use.
+        """
         worlds = self._check_worlds(worlds)
         self._lengths[worlds] = 0
         self._counts[worlds] = 0
-        if self.index is not None:
-            for world in worlds.tolist():
+        for world in worlds.tolist():
+            if self.index is not None:
                 self.index.clear(world)
+            if self._eviction is not None:
+                self._eviction.clear(world, fov, seed)
 
     def _allocate(self, slots: int) -> None:
         worlds, height, width, device = self.num_worlds, self.height, self.width, self.device
@@ -165,16 +180,25 @@ class FrameMemory:
         for source, target in zip(old, new, strict=True):
             target[:, :size] = source
 
-    def _evict_oldest(self, worlds: Tensor) -> None:
-        """Drops entry 0 of worlds that hold `capacity` frames; its slot is the next to be written."""
+    def _evict(self, worlds: Tensor) -> None:
+        """Drops one entry of worlds that hold `capacity` frames; its slot is the next to be written."""
         if len(worlds) == 0:
             return
-        if self.index is not None:
-            for world, slot in zip(worlds.tolist(), self._slots[worlds, 0].tolist(), strict=True):
-                self.index.remove(world, slot)
-        for table in (self._poses, self._times, self._slots):
-            table[worlds] = table[worlds].roll(-1, dims=1)
+        counts = self._counts[worlds].tolist()
         self._lengths[worlds] -= 1
+        worlds = worlds.to(self.device)
+        slots = self._slots[worlds]
+        freed = self._eviction.choose(worlds, slots, counts)
+        if self.index is not None:
+            for world, slot in zip(worlds.tolist(), freed.tolist(), strict=True):
+                self.index.remove(world, slot)
+        # Younger entries move up by one, and the freed slot to the end.
+        order = torch.arange(self.capacity, device=self.device)
+        index = (slots == freed[:, None]).long().argmax(1, keepdim=True)
+        order = order + (order >= index)
+        order[:, -1:] = index
+        for table in (self._poses, self._times, self._slots):
+            table[worlds] = table[worlds[:, None], order]
 
     def _check_worlds(self, worlds: Tensor | Sequence[int] | None) -> Tensor:
         if worlds is None:

@@ -58,6 +58,15 @@ def in_sector(x: Tensor, y: Tensor, heading: Tensor, fov: Tensor, grid: tuple[in
     return (inside & (ahead <= MAX_RANGE)).flatten(1, 2)
 
 
+def sample_points(fov: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The sample points of `in_sector` as rows of (forward, left, 1), (B, 3, P), and tan(fov / 2) (B,)."""
+    slope = torch.tan(torch.deg2rad(fov) / 2)
+    columns, depths = (torch.arange(n, dtype=fov.dtype, device=fov.device).add(0.5).div(n) for n in grid)
+    forward = (MIN_DEPTH * (MAX_RANGE / MIN_DEPTH) ** depths).repeat(len(columns)).expand(len(fov), -1)
+    left = (1 - 2 * columns).repeat_interleave(len(depths)) * slope[:, None] * forward
+    return torch.stack([forward, left, torch.ones_like(left)], 1), slope
+
+
 def pitch_overlap(pitch: Tensor, fov: Tensor) -> Tensor:
     """Share in [0, 1] of the vertical field of view that is common to both, from pitch offsets (B, N)."""
     return (1 - pitch.abs() / torch.deg2rad(fov)[:, None]).clamp_min(0)

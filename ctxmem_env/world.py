@@ -44,6 +44,7 @@ class SceneWorld:
         retrieval: a name from `ctxmem_env.retrieval.RETRIEVAL`, or a strategy.
         num_context: context slots k for each step.
         memory_capacity: frames that each world remembers; None for no bound.
+        eviction: which frame goes when a world is full; a name from `ctxmem_env.eviction.EVICTIONS`.
         num_steps: denoising steps; None for the generator's default.
         cached_frames: frames of each world whose features are kept; others are encoded again when needed.
         device: where memory and poses live. Elsewhere than on the CPU a step asks the device for nothing, if
@@ -61,6 +62,7 @@ class SceneWorld:
         cached_frames: int = 1024,
         device: str | torch.device = "cpu",
         dynamics: Dynamics | None = None,
+        eviction: str = "coverage",
     ):
         self.dynamics = dynamics
         self.generator = generator
@@ -68,9 +70,8 @@ class SceneWorld:
         self.num_context = num_context
         self.num_steps = generator.default_num_steps if num_steps is None else num_steps
         self.device = torch.device(device)
-        self.memory = FrameMemory(
-            num_worlds, generator.height, generator.width, capacity=memory_capacity, device=self.device
-        )
+        size = generator.height, generator.width
+        self.memory = FrameMemory(num_worlds, *size, memory_capacity, self.device, eviction)
         self.poses = torch.zeros(num_worlds, 6, device=self.device)
         self.fov = torch.zeros(num_worlds, device=self.device)
         # On the CPU whatever the device is, so that a seed means the same everywhere.
@@ -104,7 +105,7 @@ class SceneWorld:
             )
         if not (depth.isfinite().all() and poses.isfinite().all()):
             raise ValueError("depth or poses hold NaN or infinity; expected finite metres and radians.")
-        self.memory.clear([world])
+        self.memory.clear([world], fov, seed)
         self._cache.drop(world)
         self.poses[world] = poses[-1].to(self.poses)
         self.fov[world] = fov

@@ -20,7 +20,7 @@ def entry(*values):
 
 
 def memory(num_worlds=1, capacity=None):
-    return FrameMemory(num_worlds, HEIGHT, WIDTH, capacity)
+    return FrameMemory(num_worlds, HEIGHT, WIDTH, capacity, eviction="oldest")
 
 
 def remembered(store, world):

@@ -108,8 +108,27 @@ def test_context_is_causal():
         assert step.times.max() == now - 1
 
 
+@pytest.mark.parametrize("eviction", ["reservoir", "coverage"])
+def test_what_a_full_world_forgets_follows_from_its_own_seed_and_view(eviction):
+    """Not from those of the other worlds, and of seed and field of view only from what the policy heeds."""
+
+    def remembered(seed, fov, num_worlds=1):
+        world = SceneWorld(PoseGenerator(), num_worlds, num_context=4, memory_capacity=10, eviction=eviction)
+        for b in range(num_worlds):
+            world.reset(b, *some_frames(3), fov=fov if b == 0 else 80.0, seed=seed if b == 0 else 99)
+        steps = (torch.rand(60, 1, 4, generator=torch.Generator().manual_seed(0)) - 0.4) * 0.3
+        for step in steps.expand(-1, num_worlds, -1):
+            world.advance(step)
+        return world.memory.times[0].tolist()
+
+    times = remembered(5, 60.0)
+    assert times == remembered(5, 60.0, num_worlds=3)
+    assert (times != remembered(6, 60.0)) == (eviction == "reservoir")
+    assert (times != remembered(5, 100.0)) == (eviction == "coverage")
+
+
 def test_times_name_the_same_frame_after_eviction():
-    world = open_world(n=3, memory_capacity=4, num_context=2, retrieval="recent")
+    world = open_world(n=3, memory_capacity=4, num_context=2, retrieval="recent", eviction="oldest")
     step = None
     for _ in range(5):
         step = world.advance(FORWARD)
