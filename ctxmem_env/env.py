@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.error import ResetNeeded
 
 from ctxmem_env.camera import DEFAULT_FOV
@@ -124,6 +125,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     | `retrieval`       | str             | `"fov"`      | How context is chosen: a name from `ctxmem_env.retrieval.RETRIEVAL` |
     | `num_context`     | int             | `8`          | Context slots k                                               |
     | `memory_capacity` | int or None     | `None`       | Frames that are remembered; None: all                         |
+    | `eviction`        | str             | `"coverage"` | Which frame is forgotten when one more comes than `memory_capacity`: `"coverage"`, the one whose view the others cover best; `"oldest"`; `"reservoir"`, one at random |
     | `num_steps`       | int or None     | `None`       | Denoising steps; None: the model's default                    |
     | `step_length`     | float           | `0.25`       | Metres                                                        |
     | `turn_angle`      | float           | `15.0`       | Degrees                                                       |
@@ -147,11 +149,13 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self,
         model: str | Generator = "nano",
         task: str = "roam",
+        reward: str = "dense",
         actions: str = "discrete",
         observation: str = "rgb",
         retrieval: str = "fov",
         num_context: int = 8,
         memory_capacity: int | None = None,
+        eviction: str = "coverage",
         num_steps: int | None = None,
         step_length: float = 0.25,
         turn_angle: float = 15.0,
@@ -167,11 +171,13 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self.settings = check_settings(
             model=model,
             task=task,
+            reward=reward,
             actions=actions,
             observation=observation,
             retrieval=retrieval,
             num_context=num_context,
             memory_capacity=memory_capacity,
+            eviction=eviction,
             num_steps=num_steps,
             step_length=step_length,
             turn_angle=turn_angle,
@@ -202,17 +208,19 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         if self._world is None:
             self._world = open_worlds(self.settings, 1)
         opening = draw_opening(self.settings, self._world, start, self.np_random)
-        opening.reset(self._world, 0)
+        opening.reset(self._world, self.settings.task, 0)
         self._enter(opening.scenes, 0)
         self._path = []
-        return self._see(see_openings([opening], self.settings.num_context), None)
+        return self._see(
+            see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
+        )
 
     def step(self, action):
         """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
         world = self.world
         step = world.advance(self._actions.to_motion(np.asarray(action)[None]))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
-        observation, info = self._see(see_step(step), step.context)
+        observation, info = self._see(see_step(step, self.settings.task), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
     def render(self) -> np.ndarray | None:

@@ -136,6 +136,6 @@ EVICTIONS: dict[str, type[Eviction]] = {"coverage": Coverage, "oldest": Oldest, 
 
 def check_eviction(eviction: str) -> str:
     """The name of a policy; ValueError for an unknown one."""
-    if eviction not in EVICTIONS:
+    if not isinstance(eviction, str) or eviction not in EVICTIONS:
         raise unknown_name("eviction", eviction, EVICTIONS)
     return eviction
