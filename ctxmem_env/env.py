@@ -4,7 +4,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.error import ResetNeeded
 
 from ctxmem_env.camera import DEFAULT_FOV
@@ -149,7 +148,6 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self,
         model: str | Generator = "nano",
         task: str = "roam",
-        reward: str = "dense",
         actions: str = "discrete",
         observation: str = "rgb",
         retrieval: str = "fov",
@@ -171,7 +169,6 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self.settings = check_settings(
             model=model,
             task=task,
-            reward=reward,
             actions=actions,
             observation=observation,
             retrieval=retrieval,
@@ -208,19 +205,17 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         if self._world is None:
             self._world = open_worlds(self.settings, 1)
         opening = draw_opening(self.settings, self._world, start, self.np_random)
-        opening.reset(self._world, self.settings.task, 0)
+        opening.reset(self._world, 0)
         self._enter(opening.scenes, 0)
         self._path = []
-        return self._see(
-            see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
-        )
+        return self._see(see_openings([opening], self.settings.num_context), None)
 
     def step(self, action):
         """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
         world = self.world
         step = world.advance(self._actions.to_motion(np.asarray(action)[None]))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
-        observation, info = self._see(see_step(step, self.settings.task), step.context)
+        observation, info = self._see(see_step(step), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
     def render(self) -> np.ndarray | None:
