@@ -106,7 +106,7 @@ def test_the_parts_of_a_step_add_up(step_results):
     assert [(row["history"], row["num_context"]) for row in rows] == [(40, 3), (10, 3), (40, 1), (40, 3)]
     for row in rows:
         parts = [row[f"{part}_ms"] for part in PARTS[1:]]
-        assert min(parts) > 0
+        assert min(parts[1:]) > 0 <= parts[0]  # turns hit nothing
         assert sum(parts) == pytest.approx(row["step_ms"], abs=0.01)
         assert row["steps_per_second"] == pytest.approx(1000 / row["step_ms"], rel=0.01)
 
@@ -137,10 +137,22 @@ def test_a_walk_goes_from_pose_to_pose_with_its_whole_history_in_memory():
         memory = walking.env.world.memory
         assert memory.lengths.tolist() == [20]
         torch.testing.assert_close(memory.poses[0], poses[start - 20 : start].float())
+        arrived = []
         for number in range(start, start + 5):
             milliseconds = walking.step(number)
-            assert milliseconds[0] == pytest.approx(milliseconds[1:5].sum())
-        torch.testing.assert_close(walking.env.world.poses[0], poses[start + 4].float(), atol=1e-4, rtol=0)
+            assert milliseconds[0] == pytest.approx(milliseconds[1:-1].sum())
+            off = (walking.env.world.poses[0] - poses[number].float()).abs()
+            assert off[:2].max() < 0.26 and off[2:].max() < 1e-4  # a surface may stop it for one step
+            arrived.append(bool(off.max() < 1e-4))
+            walking.env.world.poses += 1
+        assert sum(arrived) >= 3
+
+
+def test_a_walk_that_a_surface_stops_is_timed_with_what_stops_it():
+    poses = walk(40).double()
+    walking = Walk(PoseGenerator(), 3, 20, poses, "cpu")
+    walking.begin(20)
+    assert max(walking.step(number)[PARTS.index("collision")] for number in range(20, 25)) > 0
 
 
 def test_a_memory_that_has_hardly_grown_goes_on():
@@ -273,13 +285,21 @@ def test_what_cannot_be_compiled_is_refused():
         compiled(PoseGenerator())
 
 
-@pytest.mark.slow
-def test_a_compiled_network_is_a_copy_that_both_benchmarks_can_use(untrained_model):
-    plain = load_generator(str(untrained_model), "cpu").transformer.forward
-    steps = {"repeats": 1, "steps": 1, "compile": True}
-    assert bench_step(str(untrained_model), 2, histories=[4], contexts=[], **steps)["compiled"]
-    assert bench_vector(str(untrained_model), 2, num_envs=[2], **steps)["compiled"]
-    assert load_generator(str(untrained_model), "cpu").transformer.forward == plain
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's compiler itself
+def test_a_compiled_network_is_a_copy(untrained_model):
+    generator = load_generator(str(untrained_model), "cpu")
+    copy = compiled(generator)  # which compiles nothing until it is called
+    assert "forward" in vars(copy.transformer) and "forward" not in vars(generator.transformer)
+
+
+def test_it_is_the_compiled_network_that_is_measured(untrained_model, monkeypatch):
+    painter, once = PoseGenerator(), {"repeats": 1, "steps": 1, "compile": True}
+    for module in ("step", "vector"):
+        monkeypatch.setattr(f"ctxmem_env.bench.{module}.compiled", lambda generator: painter)
+    assert bench_step(str(untrained_model), 2, histories=[4], contexts=[], **once)["compiled"]
+    after_step = painter.num_encoded
+    assert bench_vector(str(untrained_model), 2, num_envs=[2], **once)["compiled"]
+    assert painter.num_encoded > after_step > 0
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _PANEL = (4.8, 3.6)  # inches
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-_STEP_PARTS = ("retrieval", "encoding", "denoising", "rest")
+_STEP_PARTS = ("collision", "retrieval", "encoding", "denoising", "rest")
 _TRAIN_PARTS = ("repainting", "forward", "backward", "update")
 _DPI = 120
 

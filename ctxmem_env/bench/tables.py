@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_STEP_PARTS = ("step", "retrieval", "encoding", "denoising", "rest")
+_STEP_PARTS = ("step", "collision", "retrieval", "encoding", "denoising", "rest")
 
 
 def benchmarks_section(benches: dict[str, dict], pictures: Path | None = None) -> str:
@@ -56,10 +56,11 @@ def _step(bench: dict) -> list[str]:
         if not bench.get(rows):
             continue
         shared = "matrix_share" in bench[rows][0]
-        heads = [name, "steps per second", *_STEP_PARTS, *([_SHARE] if shared else [])]
+        measured = [part for part in _STEP_PARTS if f"{part}_ms" in bench[rows][0]]
+        heads = [name, "steps per second", *measured, *([_SHARE] if shared else [])]
         lines = []
         for row in bench[rows]:
-            times = [f"{row[f'{part}_ms']:.1f} ms" for part in _STEP_PARTS]
+            times = [f"{row[f'{part}_ms']:.1f} ms" for part in measured]
             share = [_share(row)] if shared else []
             lines.append([f"{row[key]:,}", f"{row['steps_per_second']:.1f}", *times, *share])
         parts.append(_table(heads, lines))
