@@ -3,6 +3,7 @@
 python .ci/readme_tables.py
 """
 
+import inspect
 import math
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from ctxmem_env.bench.results import read_benches
 from ctxmem_env.bench.tables import benchmarks_section
 from ctxmem_env.env import OBSERVATIONS
 from ctxmem_env.evaluation.tables import read_results, results_table
+from ctxmem_env.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 NANO = ROOT / "ctxmem_env" / "weights" / "nano"
@@ -57,6 +59,22 @@ def observations_table() -> str:
     return "\n".join(rows)
 
 
+def tasks_table() -> str:
+    """The tasks, from the cards in their docstrings."""
+    rows = ['| `task` | asks | success | `reward="dense"` | `reward="sparse"` |', "|---" * 5 + "|"]
+    for name, task in TASKS.items():
+        text = inspect.getdoc(task)
+        card = dict(re.findall(r"^([A-Z][a-z ]+): (.*)$", text, flags=re.M))
+        cells = [
+            text.split(". ")[0].splitlines()[0].rstrip("."),
+            card["Success"],
+            card["Dense reward"],
+            card["Sparse reward"],
+        ]
+        rows.append(f"| {name} | " + " | ".join(cell.rstrip(".") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
 def results_section() -> str:
     """What was measured of the packaged model."""
     return results_table(read_results(NANO / "results.json"))
@@ -70,6 +88,7 @@ def benchmarks() -> str:
 SECTIONS = {
     "actions": actions_table,
     "observations": observations_table,
+    "tasks": tasks_table,
     "results": results_section,
     "benchmarks": benchmarks,
 }

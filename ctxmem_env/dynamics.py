@@ -6,6 +6,7 @@ frames alone: what no frame has seen stops nobody.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Real
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from ctxmem_env.camera import body_rotation, focal
 from ctxmem_env.memory import FrameMemory
 
-RADII = (0.02, 1.0)  # metres, of a body
+RADII, DEFAULT_RADIUS = (0.02, 1.0), 0.15  # metres, of a body
 GAP = 0.05  # metres between body and surface when a motion has been cut short
 LOW, HIGH = -1.35, 0.25  # metres from the camera's height; what is below or above is in nobody's way
 VIEWS = 6  # remembered frames that are asked
@@ -32,18 +33,21 @@ Sweep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Dynamics(Protocol):
-    """What a world asks before its cameras move."""
+    """What a world asks before its cameras move, for bodies of `radius` metres."""
+
+    radius: float
 
     def limit(self, memory: FrameMemory, poses: Tensor, motion: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
         """The part (B, 4) of the motions (B, 4) from poses (B, 6) that is free, and which were cut, bool (B,)."""
         ...
 
 
+@dataclass(frozen=True)
 class SeenSurfaces:
     """Bodies of `radius` metres that are stopped by what the remembered frames show; `sliding`: they go on along it."""
 
-    def __init__(self, radius: float, sliding: bool = False):
-        self.radius, self.sliding = radius, sliding
+    radius: float
+    sliding: bool = False
 
     def limit(self, memory: FrameMemory, poses: Tensor, motion: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
         indices = choose_views(memory.poses, memory.lengths, poses, motion, fov)

@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.error import ResetNeeded
 
 from ctxmem_env.camera import DEFAULT_FOV
@@ -77,6 +78,14 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     | rgbd          | `Dict` of `rgb` as above and `depth`, `Box(0, 100, (H, W, 1), float32)` in metres |
     | dict          | `rgb` and `depth` as above, and `pose`, `Box((6,), float32)`: x, y, z in metres, yaw, pitch, roll in radians |
 
+    A task that has a goal adds `goal` to the observation, which is then a `Dict` with `rgb` also for "rgb":
+
+    | `task`     | `goal`                                                                                   |
+    |------------|------------------------------------------------------------------------------------------|
+    | point_goal | `Box((2,), float32)`: distance in metres, and bearing in radians from the heading, left positive |
+    | image_goal | `Box(0, 255, (H, W, 3), uint8)`: the frame to be seen                                    |
+    | look_back  | `Box(0, 1, (1,), float32)`: the share of the way out that is left; at 0 it is time to come back |
+
     X points east, Y north and Z up; yaw 0 looks along X and grows to the left; positive pitch looks up. Depth
     is measured along the viewing axis. It is the model's own estimate (`CtxMemTrueScene-v0`: exact; of the
     first frame see `seed_depth`).
@@ -85,12 +94,23 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     frames that were used, counted from 0 for the first frame remembered after reset, -1 for an empty slot,
     and `overlap` (float32, k), the share of the new view that each covers, in [0, 1]. After reset all slots
     are empty. `collision` (bool) tells whether a surface cut the step's motion short.
+    Tasks with a goal tell `success` (bool), `spl` (float, the success weighted by path length: the shortest way
+    over the longer of it and the way walked) and `distance_to_goal` (float, metres, straight on the ground);
+    explore tells `new_area` and `seen_area` (float, square metres).
 
     ## Rewards
 
-    | `task` | Reward      |
-    |--------|-------------|
-    | roam   | 0 at every step |
+    The card of each task is the docstring of its class in `ctxmem_env.tasks`. Goals are drawn at reset, within
+    what the remembered frames show. The shortest way, for `spl`, is that of the scene, also asked for at reset
+    alone; of a photograph nobody knows it, and a straight line takes its place.
+
+    | `task`     | Asks for                    | `reward="dense"`                          | `reward="sparse"` |
+    |------------|-----------------------------|-------------------------------------------|-------------------|
+    | roam       | nothing                     | 0                                         | 0                 |
+    | point_goal | a place, within 0.3 m       | metres closer, - 0.01; + 2.5 on success   | 1 on success      |
+    | image_goal | a pose, within 0.5 m and 30 degrees | the same, half a turn being a metre | 1 on success      |
+    | explore    | ground not yet seen         | square metres seen for the first time     | 1 for each 10 of them |
+    | look_back  | 20 steps away, then back to the first pose, as for image_goal | out: metres farther, up to 1; back: as image_goal | 1 on success |
 
     ## Starting State
 
@@ -104,13 +124,15 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     | `tour`  | number of true frames, views around the start, that are remembered before the first frame      |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image |
     | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |
+    | `goal`  | of point_goal, (x, y) in metres; of image_goal, the pose of a true frame of the scene. Default: drawn |
 
     Without `scene` and `image` a scene is drawn from the training split. All randomness comes from `seed`:
     the same seed, options and actions give the same frames.
 
     ## Episode End
 
-    1. Termination: never for `roam`.
+    1. Termination: on success; for `look_back` also when the 20 steps led nowhere 1 m away. `roam` and
+       `explore` never terminate.
     2. Truncation: after 500 steps (`max_episode_steps` of `gymnasium.make`).
 
     ## Arguments
@@ -119,6 +141,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     |-------------------|-----------------|--------------|---------------------------------------------------------------|
     | `model`           | str             | `"nano"`     | A packaged model or a folder, loaded at the first reset, once for each process; or a `ctxmem_env.generator.Generator` |
     | `task`            | str             | `"roam"`     | See Rewards                                                   |
+    | `reward`          | str             | `"dense"`    | `"dense"` or `"sparse"`; see Rewards                          |
     | `actions`         | str             | `"discrete"` | See Action Space                                              |
     | `observation`     | str             | `"rgb"`      | See Observation Space                                         |
     | `retrieval`       | str             | `"fov"`      | How context is chosen: a name from `ctxmem_env.retrieval.RETRIEVAL` |
@@ -148,6 +171,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self,
         model: str | Generator = "nano",
         task: str = "roam",
+        reward: str = "dense",
         actions: str = "discrete",
         observation: str = "rgb",
         retrieval: str = "fov",
@@ -169,6 +193,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self.settings = check_settings(
             model=model,
             task=task,
+            reward=reward,
             actions=actions,
             observation=observation,
             retrieval=retrieval,
@@ -205,17 +230,19 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         if self._world is None:
             self._world = open_worlds(self.settings, 1)
         opening = draw_opening(self.settings, self._world, start, self.np_random)
-        opening.reset(self._world, 0)
+        opening.reset(self._world, self.settings.task, 0)
         self._enter(opening.scenes, 0)
         self._path = []
-        return self._see(see_openings([opening], self.settings.num_context), None)
+        return self._see(
+            see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
+        )
 
     def step(self, action):
         """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
         world = self.world
         step = world.advance(self._actions.to_motion(np.asarray(action)[None]))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
-        observation, info = self._see(see_step(step), step.context)
+        observation, info = self._see(see_step(step, self.settings.task), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
     def render(self) -> np.ndarray | None:

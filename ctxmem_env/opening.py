@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ctxmem_env.device import available_bytes, resolve_device
 from ctxmem_env.generator import load_generator
+from ctxmem_env.place import OpenPlace, ScenePlace
 from ctxmem_env.scenes import SPLITS, Scene
 from ctxmem_env.settings import Settings
 from ctxmem_env.start import Start, first_frames
+from ctxmem_env.tasks import Beginning, Task
 from ctxmem_env.world import SceneWorld
 
 _BYTES_A_PIXEL = 5  # of a remembered frame: three of colour, two of depth
@@ -22,7 +24,10 @@ _FULL = ("can't allocate memory", "not enough memory", "size calculation overflo
 
 
 class Opening(NamedTuple):
-    """What `SceneWorld.reset` takes, for one world, and the rendered scene, a batch of one, if there is one."""
+    """What `SceneWorld.reset` and the task take, for one world; and the scene, a batch of one, if one was rendered.
+
+    drawn: what the task drew for the episode.
+    """
 
     frames: Tensor
     depth: Tensor
@@ -30,9 +35,12 @@ class Opening(NamedTuple):
     fov: float
     seed: int
     scenes: Scene | None
+    beginning: Beginning
+    drawn: Any
 
-    def reset(self, world: SceneWorld, index: int) -> None:
+    def reset(self, world: SceneWorld, task: Task, index: int) -> None:
         """Start one of the worlds over with it."""
+        task.begin(index, self.beginning, self.drawn)
         world.reset(index, self.frames, self.depth, self.poses, self.fov, self.seed)
 
 
@@ -41,6 +49,7 @@ def open_worlds(settings: Settings, num_worlds: int) -> SceneWorld:
     model, device = settings.model, resolve_device(settings.device)
     generator = load_generator(model, settings.device) if isinstance(model, str) else model
     with explain_full_memory(settings, num_worlds, device):
+        settings.task.open(num_worlds, settings.height, settings.width, device)
         return SceneWorld(
             generator,
             num_worlds,
@@ -66,7 +75,12 @@ def draw_opening(settings: Settings, world: SceneWorld, start: Start, rng: np.ra
             depth = world.generator.estimate_depth(frames, poses, fov)
     if start.distance is not None:  # a picture alone has no scale
         depth = depth * (start.distance / depth.median())
-    return Opening(frames, depth, poses, start.fov, world_seed, scenes)
+    place, (height, width) = OpenPlace(), frames.shape[1:3]
+    if scenes is not None:
+        place = ScenePlace(scenes, settings.clearance, start.fov, height, width)
+    beginning = Beginning(frames, depth, poses, start.fov, place)
+    drawn = settings.task.draw(beginning, start.goal, rng)
+    return Opening(frames, depth, poses, start.fov, world_seed, scenes, beginning, drawn)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from ctxmem_env.actions import ContinuousActions, DiscreteActions, make_actions
 from ctxmem_env.camera import MAX_PITCH
 from ctxmem_env.device import check_device
-from ctxmem_env.dynamics import Dynamics, make_dynamics
+from ctxmem_env.dynamics import DEFAULT_RADIUS, GAP, Dynamics, make_dynamics
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.eviction import check_eviction
 from ctxmem_env.generator import Generator
@@ -47,11 +47,17 @@ class Settings:
     device: str
     render_mode: str | None
 
+    @property
+    def clearance(self) -> float:
+        """Metres of free ground that a body needs around a goal, and on its way there."""
+        return GAP + (DEFAULT_RADIUS if self.dynamics is None else self.dynamics.radius)
+
 
 def check_settings(
     *,
     model: str | Generator,
     task: str,
+    reward: str,
     actions: str,
     observation: str,
     retrieval: str,
@@ -98,7 +104,7 @@ def check_settings(
         model=model,
         height=height,
         width=width,
-        task=make_task(task),
+        task=make_task(task, reward),
         actions=make_actions(actions, step_length, turn_angle),
         observation=observation,
         retrieval=retrieval,
@@ -119,20 +125,36 @@ def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
     """The start of one world that reset options ask for; ValueError for options that do not fit."""
     start = parse_start(options, settings.height, settings.width, settings.tour, settings.fov)
     _check_tour(start.tour, settings.memory_capacity)
+    _check_goal(start, settings.task)
     return start
 
 
 def make_observation_space(settings: Settings) -> spaces.Space:
-    """What one camera observes."""
+    """What one camera observes, with what the task adds."""
     size = (settings.height, settings.width)
     rgb = spaces.Box(0, 255, (*size, 3), np.uint8)
+    extra = settings.task.spaces(*size)
     if settings.observation == "rgb":
-        return rgb
-    parts = {"rgb": rgb, "depth": spaces.Box(0.0, MAX_DEPTH, (*size, 1), np.float32)}
+        return spaces.Dict({"rgb": rgb, **extra}) if extra else rgb
+    parts = {"rgb": rgb, "depth": spaces.Box(0.0, MAX_DEPTH, (*size, 1), np.float32), **extra}
     if settings.observation == "dict":
         high = np.array([MAX_POSITION] * 3 + [np.pi, MAX_PITCH, np.pi], np.float32)
         parts["pose"] = spaces.Box(-high, high, dtype=np.float32)
     return spaces.Dict(parts)
+
+
+def _check_goal(start: Start, task: Task) -> None:
+    if start.goal is None:
+        return
+    if task.goal_size is None:
+        raise ValueError(
+            f"options['goal'] was given, but the goal of {type(task).__name__} is not chosen; leave it out."
+        )
+    if len(start.goal) != task.goal_size:
+        raise ValueError(
+            f"options['goal'] has {len(start.goal)} numbers; the goal of {type(task).__name__} has {task.goal_size}: "
+            f"{'x, y in metres' if task.goal_size == 2 else 'x, y, z, yaw, pitch, roll in metres and radians'}."
+        )
 
 
 def _check_tour(tour: int, memory_capacity: int | None) -> None:

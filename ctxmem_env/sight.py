@@ -11,11 +11,15 @@ from ctxmem_env.generator import Context
 from ctxmem_env.opening import Opening
 from ctxmem_env.recording import View
 from ctxmem_env.settings import MAX_DEPTH, Settings
+from ctxmem_env.tasks import Task
 from ctxmem_env.world import Step
 
 
 class Sight(NamedTuple):
-    """What n cameras see, the times and the overlap of the context behind it, and collisions; fields as in `Step`."""
+    """What n cameras see, the times and the overlap of the context behind it, and collisions; fields as in `Step`.
+
+    goal and task: what the task adds to the observation and to the info, each (n, ...).
+    """
 
     frames: Tensor
     depth: Tensor
@@ -23,35 +27,47 @@ class Sight(NamedTuple):
     times: Tensor
     overlap: Tensor
     collided: Tensor
+    goal: dict[str, Tensor]
+    task: dict[str, Tensor]
 
     def rows(self, worlds: Tensor | int) -> "Sight":
         """That of some of the worlds, int64 (m,), or of one, without the leading n."""
-        return Sight(*(part[worlds] for part in self))
+        return Sight(*(map_tensors(lambda tensor: tensor[worlds], part) for part in self))
 
     def with_rows(self, worlds: Tensor, rows: "Sight") -> "Sight":
         """A copy that shows other rows in some of the worlds, int64 (m,)."""
-        return Sight(*(part.index_copy(0, worlds, new.to(part)) for part, new in zip(self, rows, strict=True)))
+
+        def put(part: Tensor | dict[str, Tensor], new: Tensor | dict[str, Tensor]) -> Any:
+            if isinstance(part, dict):
+                return {name: put(part[name], new[name]) for name in part}
+            return part.index_copy(0, worlds, new.to(part))
+
+        return Sight(*(put(part, new) for part, new in zip(self, rows, strict=True)))
 
 
-def see_step(step: Step) -> Sight:
+def see_step(step: Step, task: Task) -> Sight:
     """After a step."""
-    return Sight(step.frames, step.depth, step.poses, step.times, step.overlap, step.collided)
+    return Sight(
+        step.frames, step.depth, step.poses, step.times, step.overlap, step.collided, task.observe(), task.inform()
+    )
 
 
-def see_openings(openings: Sequence[Opening], num_context: int) -> Sight:
-    """After a reset, a row for each opening: its last frame, and empty context slots."""
+def see_openings(openings: Sequence[Opening], worlds: Tensor, num_context: int, task: Task) -> Sight:
+    """After a reset of `worlds`, int64 (n,), a row for each opening: its last frame, and empty context slots."""
     frames, depth, poses = (torch.stack([opening[part][-1] for opening in openings]) for part in range(3))
     times = torch.full((len(frames), num_context), -1, device=frames.device)
     overlap, collided = torch.zeros_like(times, dtype=torch.float32), torch.zeros_like(times[:, 0], dtype=torch.bool)
-    return Sight(frames, depth, poses, times, overlap, collided)
+    goal, told = ({name: value[worlds] for name, value in part.items()} for part in (task.observe(), task.inform()))
+    return Sight(frames, depth, poses, times, overlap, collided, goal, told)
 
 
 def observe(settings: Settings, sight: Sight) -> tuple[Tensor | dict[str, Tensor], dict[str, Tensor]]:
     """Observation and info, led by what leads in `sight`, with which they share memory."""
     info = {"pose": sight.poses, "retrieved": sight.times, "overlap": sight.overlap, "collision": sight.collided}
+    info |= sight.task
     if settings.observation == "rgb":
-        return sight.frames, info
-    observation = {"rgb": sight.frames, "depth": sight.depth.float().clamp(0, MAX_DEPTH)[..., None]}
+        return ({"rgb": sight.frames, **sight.goal} if sight.goal else sight.frames), info
+    observation = {"rgb": sight.frames, "depth": sight.depth.float().clamp(0, MAX_DEPTH)[..., None], **sight.goal}
     if settings.observation == "dict":
         observation["pose"] = sight.poses
     return observation, info

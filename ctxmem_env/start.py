@@ -13,7 +13,7 @@ from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.photograph import open_image, views
 from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
-OPTIONS = ("scene", "image", "distance", "tour", "pose", "fov")
+OPTIONS = ("scene", "image", "distance", "tour", "pose", "fov", "goal")
 EYE_HEIGHT = 1.5  # metres
 _BODY_RADIUS = 0.1  # metres of free space that a start needs around it
 START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
@@ -25,7 +25,7 @@ class Start:
 
     scene: seed or style name; image: a picture of any size; distance: of what it shows, its median in metres, None for
     the model's estimate; tour: number of frames remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in
-    metres and radians; fov: of a frame, in degrees.
+    metres and radians; fov: of a frame, in degrees; goal: as the task has it.
     """
 
     scene: int | str | None
@@ -34,6 +34,7 @@ class Start:
     tour: int
     pose: tuple[float, ...] | None
     fov: float
+    goal: tuple[float, ...] | None = None
 
 
 def parse_start(options: dict | None, height: int, width: int, tour: int, fov: float) -> Start:
@@ -61,14 +62,16 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
     pose = _check_pose(given["pose"]) if "pose" in given else None
     if "fov" in given:
         fov = check_fov("options['fov']", given["fov"])
+    goal = _check_goal(given["goal"]) if "goal" in given else None
     if "image" not in given:
         if "distance" in given:
             raise ValueError(
                 "options['distance'] was given without 'image'; a scene has its own depth, so leave it out."
             )
-        return Start(scene, None, None, tour, pose, fov)
+        return Start(scene, None, None, tour, pose, fov, goal)
     distance = check_distance("options['distance']", given["distance"]) if "distance" in given else None
-    return Start(None, open_image(given["image"]), distance, 0, pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0), fov)
+    pose = pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0)
+    return Start(None, open_image(given["image"]), distance, 0, pose, fov, goal)
 
 
 def first_frames(
@@ -148,6 +151,20 @@ def _check_pose(pose: object) -> tuple[float, ...]:
     if abs(pitch) > MAX_PITCH:
         raise ValueError(f"options['pose'] has pitch {pitch:.3f} rad; expected at most {MAX_PITCH:.3f} either way.")
     return x, y, z, _wrap(yaw), pitch, _wrap(roll)
+
+
+def _check_goal(goal: object) -> tuple[float, ...]:
+    """Two or six finite numbers; which of these the task takes is not known here."""
+    expected = "expected (x, y) in metres, or a pose (x, y, z, yaw, pitch, roll), as the task has it"
+    try:
+        array = np.asarray(goal, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"options['goal']={goal!r} is not numeric; {expected}.") from None
+    if array.shape not in ((2,), (6,)):
+        raise ValueError(f"options['goal'] has shape {array.shape}; {expected}.")
+    if not (np.abs(array) <= START_RANGE).all():  # NaN compares false
+        raise ValueError(f"options['goal']={goal!r}; expected finite numbers, at most {START_RANGE:.0f} m out.")
+    return tuple(array.tolist())
 
 
 def _wrap(angle: float) -> float:

@@ -1,6 +1,6 @@
 """The same environments over the exact renderer: the ground truth for generated worlds."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -55,11 +55,13 @@ class TrueSceneGenerator:
         return render(self.scenes, poses[None], fov[:1], self.height, self.width)[1][0]
 
 
+@dataclass(frozen=True)
 class SceneSurfaces:
     """`ctxmem_env.dynamics.Dynamics` of the scenes themselves: bodies stop at what is there, whether seen or not."""
 
-    def __init__(self, generator: TrueSceneGenerator, radius: float, sliding: bool):
-        self.generator, self.radius, self.sliding = generator, radius, sliding
+    generator: TrueSceneGenerator
+    radius: float
+    sliding: bool
 
     def limit(self, memory: FrameMemory, poses: Tensor, motion: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
         def sweep(start: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:

@@ -161,7 +161,7 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
             return self._sight, rewards, terminations
         step = world.advance(motion, None if moving.all() else torch.from_numpy(moving))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
-        sight, self._context = see_step(step), step.context
+        sight, self._context = see_step(step, self.settings.task), step.context
         self._remember_path(sight, np.flatnonzero(moving))
         return sight, reward.where(moves, rewards), terminated & moves
 
@@ -183,11 +183,12 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
                 raise ValueError(f"world {world}: {error}") from None
         for world, (random, opening) in zip(worlds.tolist(), drawn, strict=True):
             self._random[world] = random
-            opening.reset(self._world, world)
+            opening.reset(self._world, self.settings.task, world)
             self._enter(opening.scenes, world)
             self._paths[world] = []
         self._elapsed[worlds], self._ended[worlds] = 0, False
-        rows = see_openings([opening for _, opening in drawn], self.settings.num_context)
+        openings = [opening for _, opening in drawn]
+        rows = see_openings(openings, self._to_device(worlds), self.settings.num_context, self.settings.task)
         sight = rows if sight is None else sight.with_rows(self._to_device(worlds), rows)
         self._remember_path(sight, worlds)
         return sight
@@ -206,7 +207,10 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
         known, infos = self._to_device(known), {}
         for name, value in observe(self.settings, sight)[1].items():
             mask = known.view(-1, *[1] * (value.ndim - 1))
-            infos |= {name: self._put(value * mask), f"_{name}": self._put(known)}
+            value = value * mask
+            if value.ndim == 1 and value.is_floating_point() and self._array == "numpy":
+                value = value.double()  # as Gymnasium batches Python's floats
+            infos |= {name: self._put(value), f"_{name}": self._put(known)}
         return infos
 
     def _finish(self, sight: Sight, ended: np.ndarray) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import gymnasium as gym
 
 import ctxmem_env  # noqa: F401  (registers the ids)
-from ctxmem_env.tasks import Roam
+from ctxmem_env.tasks import Task
 from ctxmem_env.testing import PoseGenerator
 
 IDS = ("CtxMemScene-v0", "CtxMemTrueScene-v0")
@@ -22,7 +22,7 @@ def walk(env, actions, seed=0, **options):
     return observations + [env.step(action)[0] for action in actions]
 
 
-class Escape(Roam):
+class Escape(Task):
     """Reward for metres from the origin, and the end beyond a line that some worlds cross sooner than others."""
 
     def evaluate(self, poses, frames, depth):

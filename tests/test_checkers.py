@@ -19,6 +19,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import ctxmem_env
 from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
+from ctxmem_env.tasks import TASKS, make_task
 
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
@@ -33,6 +34,15 @@ def test_gymnasium_checker_passes(env_id, actions, observation):
 @pytest.mark.parametrize("env_id", IDS)
 def test_stable_baselines_checker_passes(env_id, actions):
     sb3_check_env(make(env_id, actions=actions, render_mode="rgb_array"), skip_render_check=False)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("env_id", IDS)
+def test_both_checkers_pass_for_every_task(env_id, task):
+    for kwargs in ({"actions": "discrete"}, {"actions": "continuous", "reward": "sparse", "sliding": True}):
+        env = make(env_id, task=task, tour=4, **kwargs)
+        check_env(env.unwrapped, skip_render_check=True)
+        sb3_check_env(env)
 
 
 @pytest.mark.parametrize("observation", ["rgbd", "dict"])
@@ -95,6 +105,13 @@ def test_action_tables_of_the_docstring_match_the_spaces():
     assert [name for _, name in rows] == list(continuous._actions.names)
     assert "Box(-1, 1, (4,), float32)" in GenerativeSceneEnv.__doc__
     assert continuous.action_space == gym.spaces.Box(-1, 1, (4,), np.float32)
+
+
+def test_task_tables_of_the_docstring_name_every_task():
+    rewards = GenerativeSceneEnv.__doc__.split("## Rewards")[1].split("## Starting State")[0]
+    assert re.findall(r"\n    \| (\w+) +\|", rewards) == list(TASKS)
+    goals = GenerativeSceneEnv.__doc__.split("| `task`     | `goal`")[1].split("X points east")[0]
+    assert re.findall(r"\n    \| (\w+) +\|", goals) == [name for name in TASKS if make_task(name).spaces(64, 64)]
 
 
 def test_arguments_of_the_docstring_match_the_signature():

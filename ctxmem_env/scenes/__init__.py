@@ -6,6 +6,7 @@ from ctxmem_env.scenes.layout import build_scene
 from ctxmem_env.scenes.navigation import is_free, random_walk, shift, spawn, tour
 from ctxmem_env.scenes.renderer import render
 from ctxmem_env.scenes.styles import HELD_OUT_STYLES, STYLES, TRAINING_STYLES
+from ctxmem_env.scenes.ways import shortest_way
 
 __all__ = [
     "HELD_OUT_STYLES",
@@ -18,6 +19,7 @@ __all__ = [
     "random_walk",
     "render",
     "shift",
+    "shortest_way",
     "spawn",
     "split_of",
     "split_seeds",
