@@ -42,7 +42,7 @@ class Dynamics(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class SeenSurfaces:
     """Bodies of `radius` metres that are stopped by what the remembered frames show; `sliding`: they go on along it."""
 

@@ -55,7 +55,7 @@ class TrueSceneGenerator:
         return render(self.scenes, poses[None], fov[:1], self.height, self.width)[1][0]
 
 
-@dataclass(frozen=True)
+@dataclass
 class SceneSurfaces:
     """`ctxmem_env.dynamics.Dynamics` of the scenes themselves: bodies stop at what is there, whether seen or not."""
 
