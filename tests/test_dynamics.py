@@ -17,6 +17,7 @@ from ctxmem_env.memory import FrameMemory
 from ctxmem_env.scenes import build_scene, is_free, spawn, stack_scenes, sweep_scenes
 from ctxmem_env.testing import PoseGenerator
 from ctxmem_env.true_scene import TrueSceneGenerator
+from ctxmem_env.world import SceneWorld
 
 RADIUS, FOV = 0.15, torch.tensor([90.0])
 AHEAD = torch.tensor([[0.25, 0.0, 0.0, 0.0]])
@@ -111,7 +112,7 @@ def test_floors_and_ceilings_are_no_obstacles():
 
 def test_a_single_mistaken_point_or_frame_stops_nobody():
     depth = torch.full((2, 64, 64), 3.0)
-    depth[:, 32, 32] = 0.3
+    depth[:, 33, 33] = 0.3
     memory = remember(depth, stand().expand(2, 6))
     assert not SeenSurfaces(RADIUS).limit(memory, stand(), AHEAD, FOV)[1].any()
     depth[1] = 0.3
@@ -155,6 +156,25 @@ def test_the_scene_ends_a_way_where_its_ground_is_no_longer_free():
             assert bool((is_free(scene, start + at[:, None] * way, RADIUS) == expected)[~grazing].all())
             checked += int((~grazing).sum())
     assert checked > 40
+
+
+def test_a_body_that_overlaps_an_object_may_leave_it_but_not_go_deeper():
+    scene = build_scene(3)
+    start = spawn(scene, np.random.default_rng(0))[None, :2]
+    east = torch.tensor([[1.0, 0.0]])
+    free, normal = sweep_scenes(stack_scenes([scene]), start, east, RADIUS)
+    touching = start + (free + 0.02)[:, None] * east
+    assert float(sweep_scenes(stack_scenes([scene]), touching, -normal, RADIUS)[0]) == 0
+    assert float(sweep_scenes(stack_scenes([scene]), touching, normal, RADIUS)[0]) > 0.1
+
+
+def test_worlds_that_stand_still_do_not_collide():
+    world = SceneWorld(PoseGenerator(), 2, dynamics=SeenSurfaces(RADIUS))
+    for i in range(2):
+        world.reset(i, torch.zeros(1, 48, 48, 3, dtype=torch.uint8), torch.full((1, 48, 48), 0.3), stand(), 90.0, 0)
+    step = world.advance(AHEAD.expand(2, 4), torch.tensor([True, False]))
+    assert step.collided.tolist() == [True, False]
+    assert float(step.poses[0, 0]) == pytest.approx(0.1, abs=0.01) and float(step.poses[1, 0]) == 0
 
 
 def test_exact_depth_stops_a_body_where_the_scene_does():

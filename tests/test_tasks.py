@@ -10,6 +10,7 @@ import torch
 from batches import N, assert_same, make_sync, make_vec, walk
 from helpers import FORWARD, IDS, TURN_LEFT, TURN_RIGHT, make
 
+from ctxmem_env.camera import motion_between
 from ctxmem_env.scenes import build_scene, is_free, shortest_way
 from ctxmem_env.tasks import REWARDS, TASKS, make_task
 from ctxmem_env.tasks.goals import BONUS, STEP_COST
@@ -67,9 +68,21 @@ def test_point_goals_are_free_seen_and_reachable():
         assert bool(is_free(scene, goal, 0.19))
         assert math.isfinite(shortest_way(scene, start, goal, 0.19))
         assert task.way[0] >= info["distance_to_goal"] - 1e-4
+        assert shown(env.unwrapped.world.memory, goal)
         distances.append(info["distance_to_goal"])
     assert max(distances) <= 8 and np.mean(np.array(distances) >= 1) > 0.8
     assert len({round(distance, 3) for distance in distances}) == 12
+
+
+def shown(memory, place):
+    """Whether one of the remembered frames, of 90 degrees, looks as far as a place (2,) in its middle row."""
+    seen = memory.gather(torch.arange(memory.lengths[0])[None])
+    for pose, depth in zip(seen.poses[0], seen.depth[0], strict=True):
+        ahead, left, _, _ = motion_between(pose, torch.tensor([*place, 0, 0, 0, 0])).tolist()
+        column = int((1 - left / max(ahead, 1e-6)) / 2 * depth.shape[1])
+        if 0 <= column < depth.shape[1] and 0 < ahead < depth[depth.shape[0] // 2, column]:
+            return True
+    return False
 
 
 def test_an_agent_that_follows_the_goal_vector_arrives():
