@@ -18,7 +18,7 @@ from ctxmem_env.start import check_fov
 from ctxmem_env.trajectory import Trajectory, read_trajectory
 
 # Two looks around and back to the first view: what is seen again was painted in between. It stays within a metre of
-# the start, which is free, for nothing stops the camera at walls.
+# the start, which is mostly free, for a camera that a surface stops does not come back to the same view.
 WALK = "forward*4,turn_left*24,back*2,strafe_left,turn_right*24,strafe_right,back*2"
 _RANDOM_STEPS = 100
 _SLACK = 1 + 1e-6  # so that rounding to float32 lifts no action above 1
