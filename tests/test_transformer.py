@@ -355,6 +355,16 @@ def test_depth_of_frames_from_outside_depends_on_those_before_and_not_on_those_a
     assert not torch.allclose(again[2], depth[2], atol=1e-3)
 
 
+def test_a_large_batch_is_painted_in_parts_that_equal_small_ones():
+    generator, size = SceneGenerator(tiny()), 19
+    poses, context, fov = some_context(batch=size)
+    whole = generator.generate(poses, context, fov, 1, seeded(*range(size)))
+    for part in (slice(0, 16), slice(16, size)):
+        view = generator.generate(poses[part], context.rows(part), fov[part], 1, seeded(*range(size)[part]))
+        assert torch.equal(whole.frames[part], view.frames) and torch.equal(whole.depth[part], view.depth)
+    assert whole.own_weight.shape == (size, SIZE, SIZE)
+
+
 @pytest.mark.slow
 def test_a_compiled_generator_paints_the_same():
     plain, compiled = SceneGenerator(tiny()), SceneGenerator(tiny()).compile(backend="aot_eager")

@@ -8,6 +8,7 @@ from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.protocol import Context, Generated
 from ctxmem_env.generator.transformer import SceneTransformer
 
+_AT_ONCE = 16  # worlds on a CPU: what more of them compute no longer fits into its caches
 _DEPTH_CONTEXT = 8  # frames beside which the depth of a frame from outside is estimated, itself included
 
 
@@ -61,6 +62,12 @@ class SceneGenerator(DiffusionPipeline):
         generators: list[torch.Generator] | None = None,
     ) -> Generated:
         """See `Generator.generate`."""
+        if self.device.type == "cpu" and len(poses) > _AT_ONCE:
+            generators = generators or [None] * len(poses)
+            rows = [slice(first, first + _AT_ONCE) for first in range(0, len(poses), _AT_ONCE)]
+            views = [self.generate(poses[r], context.rows(r), fov[r], num_steps, generators[r]) for r in rows]
+            parts = [(view.frames, view.depth, view.own_weight) for view in views]
+            return Generated(*(torch.cat(part) for part in zip(*parts, strict=True)))
         shape = (len(poses), 3, self.height, self.width)
         generators = generators or [None] * len(poses)
         noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]

@@ -21,6 +21,11 @@ class Context:
     mask: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
 
+    def rows(self, worlds: slice) -> "Context":
+        """The context of some of the worlds."""
+        features = {name: value[worlds] for name, value in self.features.items()}
+        return Context(self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds], features)
+
 
 @dataclass
 class Generated:
