@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctxmem_env.device import is_host
 from ctxmem_env.errors import unknown_name
-from ctxmem_env.greedy import BEST_PROBABILITY
+from ctxmem_env.greedy import PARALLAX_SCALE
 from ctxmem_env.overlap import MAX_RANGE, pitch_overlap, sample_points
 
 _GRID = (8, 3)  # columns and depths of the sample points of a view
-_PARALLAX_SCALE = 0.5  # metres; see Coverage
+# Where all is covered, what stands for fewer views goes first, and then what is younger.
+_LEAST_MISSED, _AGE_WEIGHT = 1e-6, 1e-9
 
 
 class Eviction(Protocol):
@@ -68,11 +70,12 @@ class Reservoir(Oldest):
 
 
 class Coverage:
-    """Forgets the frame whose view is best covered by all others; of equal ones the youngest, for copies degrade.
+    """Forgets the frame that is missed least: its view, and those of the frames it stands for, others cover well.
 
-    A frame covers a point of a view, as in retrieval, with a probability that falls with the distance between the two
-    cameras; here four times as fast, for a frame is well replaced only by those from about the same place. Time and
-    storage for a world grow with its capacity.
+    A view is covered, as in retrieval, by the frame that is expected to show the largest share of it. A frame stands
+    for its own view and for those of forgotten frames that it covered best, so that where the camera was often more
+    frames are kept; what is missed is one view for each that is not covered. Of equal frames the youngest goes, for
+    copies degrade. Storage grows with the square of the capacity: 4 bytes for each pair of frames of a world.
     """
 
     def __init__(self, num_worlds: int, capacity: int, device: torch.device):
@@ -81,8 +84,10 @@ class Coverage:
         self._poses = torch.zeros(num_worlds, 6, capacity, dtype=torch.float64, device=device)
         self._numbers = torch.full((num_worlds, capacity), -1, device=device)
         self._count = torch.zeros(num_worlds, dtype=torch.int64, device=device)
-        # Logarithm of the probability that no other frame shows a point of the frame's view.
-        self._hidden = torch.zeros(num_worlds, capacity, _GRID[0] * _GRID[1], dtype=torch.float64, device=device)
+        self._views = torch.zeros(num_worlds, capacity, device=device)
+        # [world, i, j] is the share of the view of i that j shows; -1 for j = i and where there is no j.
+        self._overlap = torch.full((num_worlds, capacity, capacity), -1.0, device=device)
+        self._covered = torch.full((num_worlds, capacity), -1.0, device=device)  # the largest share of each row
 
     def clear(self, world: int, fov: float, seed: int) -> None:
         self._fov[world] = fov
@@ -90,32 +95,43 @@ class Coverage:
         self._count[world] = 0
 
     def choose(self, worlds: Tensor, slots: Tensor, counts: list[int]) -> Tensor:
-        # Of frames that are equally covered but for rounding the youngest.
-        younger = self._numbers[worlds] - self._count[worlds, None]
-        return (self._hidden[worlds].exp_().mean(2) - 1e-9 * younger).argmin(1)
+        missed = 1 - self._covered[worlds].clamp_min(0)
+        age = 1 - self._numbers[worlds] / self._count[worlds, None]
+        return (self._views[worlds] * (missed + _LEAST_MISSED) + _AGE_WEIGHT * age).argmin(1)
 
     def remember(self, worlds: Tensor, slots: Tensor, poses: Tensor) -> None:
         rows, views = torch.arange(len(worlds), device=worlds.device), self._poses[worlds]
-        filled = self._numbers[worlds] >= 0
-        gone = views[rows, :, slots, None]
-        was_there = filled[rows, slots]
-        filled[rows, slots] = False
+        others = self._numbers[worlds] >= 0
+        gone = others[rows, slots]
+        others[rows, slots] = False
+        heirs = self._overlap[worlds, slots].argmax(1)
+        self._views[worlds, heirs] += self._views[worlds, slots] * gone
         poses = poses.to(views)[..., None]
-        # What is gone in the views of the others, what is new in theirs, and they in its view, in one go.
-        from_new = poses - views
-        offsets = torch.cat([gone - views, from_new, -from_new], 2)
-        yaw = torch.cat([views[:, 3], views[:, 3], poses[:, 3].expand_as(filled)], 1)
-        by_gone, by_new, of_new = _log_hidden(offsets, yaw, self._fov[worlds]).chunk(3, dim=1)
-        hidden = self._hidden[worlds] + by_new - by_gone * was_there[:, None, None]
-        hidden[rows, slots] = (of_new * filled[..., None]).sum(1)
-        self._hidden[worlds] = hidden
+        offsets = poses - views
+        yaw = torch.cat([views[:, 3], poses[:, 3].expand_as(others)], 1)
+        both = _expected_overlap(torch.cat([offsets, -offsets], 2), yaw, self._fov[worlds]).float()
+        of_others, of_new = (share.where(others, -1.0) for share in both.chunk(2, dim=1))
+        covered = self._covered[worlds]
+        orphans = (self._overlap[worlds, :, slots] >= covered) & gone[:, None]
+        self._overlap[worlds, :, slots] = of_others
+        self._overlap[worlds, slots] = of_new
+        covered = torch.maximum(covered, of_others)
+        covered[rows, slots] = of_new.amax(1)
+        self._covered[worlds] = covered
+        if is_host(orphans):  # elsewhere it is faster to look at all pairs than to ask which these are
+            at, slots_of_orphans = orphans.nonzero(as_tuple=True)
+            at = worlds[at]
+            self._covered[at, slots_of_orphans] = self._overlap[at, slots_of_orphans].amax(1)
+        else:
+            self._covered[worlds] = self._overlap[worlds].amax(2)
         self._poses[worlds, :, slots] = poses[..., 0]
+        self._views[worlds, slots] = 1.0
         self._numbers[worlds, slots] = self._count[worlds]
         self._count[worlds] += 1
 
 
-def _log_hidden(offsets: Tensor, yaw: Tensor, fov: Tensor) -> Tensor:
-    """Logarithm (n, N, P) of the probability that a camera does not show a point of a view.
+def _expected_overlap(offsets: Tensor, yaw: Tensor, fov: Tensor) -> Tensor:
+    """The share (n, N) of views that cameras are expected to show; 1 from the very same pose.
 
     offsets (n, 6, N): poses of cameras less those of views; yaw (n, N) of the views; fov (n,), degrees.
     """
@@ -127,8 +143,8 @@ def _log_hidden(offsets: Tensor, yaw: Tensor, fov: Tensor) -> Tensor:
     ahead = torch.stack([cos, sin, -(cos * x + sin * y)], 2) @ points
     left = torch.stack([-sin, cos, sin * x - cos * y], 2) @ points
     inside = (left.abs_() <= slope[:, None, None] * ahead) & (ahead <= MAX_RANGE)
-    near = torch.exp((x * x + y * y + up * up).sqrt_() / -_PARALLAX_SCALE)
-    return torch.log1p(-BEST_PROBABILITY * near * pitch_overlap(pitch, fov))[..., None].where(inside, 0.0)
+    near = torch.exp((x * x + y * y + up * up).sqrt_() / -PARALLAX_SCALE)
+    return inside.double().mean(2) * near * pitch_overlap(pitch, fov)
 
 
 EVICTIONS: dict[str, type[Eviction]] = {"coverage": Coverage, "oldest": Oldest, "reservoir": Reservoir}

@@ -20,7 +20,7 @@ ALLOWED = {
     "actions": {"camera"},
     "spatial_index": set(),
     "greedy": {"overlap"},
-    "eviction": {"greedy", "overlap"},
+    "eviction": {"device", "greedy", "overlap"},
     "memory": {"camera", "device", "eviction", "spatial_index"},
     "nearby": {"greedy", "overlap", "spatial_index"},
     "retrieval": {"camera", "device", "greedy", "nearby", "overlap", "spatial_index"},

@@ -3,6 +3,8 @@
 import copy
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -287,3 +289,30 @@ def test_nobody_moves_and_nobody_remembers():
     before = world.memory.lengths
     world.advance(FORWARD.expand(2, 4), torch.zeros(2, dtype=torch.bool))
     assert torch.equal(world.memory.lengths, before)
+
+
+_SOAK = """
+import resource, torch
+from ctxmem_env.testing import PoseGenerator
+from ctxmem_env.world import SceneWorld
+
+generator = PoseGenerator()
+world = SceneWorld(generator, 2, memory_capacity=64, cached_frames=64)
+size = 3, generator.height, generator.width
+for b in range(2):
+    world.reset(b, torch.zeros(*size, 3, dtype=torch.uint8), torch.ones(size), torch.zeros(3, 6), 90.0, b)
+peaks = []
+for step in range(2000):
+    world.advance(torch.randn(2, 4) * 0.2)
+    if step % 500 == 499:
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(*peaks)
+"""
+
+
+@pytest.mark.slow
+def test_a_long_walk_with_a_bounded_memory_takes_no_more_memory_than_a_short_one():
+    # A process of its own, whose peak is that of the walk; Linux gives kibibytes.
+    run = subprocess.run([sys.executable, "-c", _SOAK], capture_output=True, text=True, check=True)
+    peaks = [int(peak) for peak in run.stdout.split()]
+    assert peaks[-1] - peaks[0] < 8_000
