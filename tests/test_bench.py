@@ -1,5 +1,6 @@
 """The benchmarks: what they count is counted rightly, what they report adds up, and what they refuse."""
 
+import inspect
 import math
 import sys
 import time
@@ -15,6 +16,7 @@ from torch import nn
 from ctxmem_env.bench import machine
 from ctxmem_env.bench.machine import MatrixRates, achieved
 from ctxmem_env.bench.measure import Stopwatch, compiled, count_flops, network_flops
+from ctxmem_env.bench.memory import bench_memory
 from ctxmem_env.bench.paths import PATHS, loop, walk
 from ctxmem_env.bench.plots import save_plot
 from ctxmem_env.bench.ppo import bench_ppo
@@ -26,6 +28,7 @@ from ctxmem_env.bench.train import CASES, Trainer, bench_train
 from ctxmem_env.bench.train import PARTS as TRAIN_PARTS
 from ctxmem_env.bench.vector import bench_vector
 from ctxmem_env.camera import motion_between
+from ctxmem_env.cli.bench import Memory, Retrieval, Step, Train, Vector
 from ctxmem_env.config import TrainConfig, load_config
 from ctxmem_env.generator import load_generator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -395,6 +398,27 @@ def test_training_is_not_measured_with_what_is_none(arguments, message):
         bench_train(**arguments)
 
 
+@pytest.fixture(scope="module")
+def memory_results(untrained_model):
+    sizes = {"capacity": 14, "steps": 101, "scenes": 1, "revisits": 1, "soak_steps": 5}
+    return bench_memory(str(untrained_model), evictions=["oldest"], **sizes)
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        (Step, bench_step),
+        (Retrieval, bench_retrieval),
+        (Vector, bench_vector),
+        (Memory, bench_memory),
+        (Train, bench_train),
+    ],
+)
+def test_the_command_has_the_options_of_the_function_and_their_defaults(command, function):
+    arguments = inspect.signature(function).parameters
+    assert command().options() == {name: argument.default for name, argument in arguments.items()}
+
+
 def test_newer_results_take_the_place_of_those_of_the_same_benchmark_only(tmp_path):
     path = tmp_path / "new" / "bench.json"
     old, other, new = ({"bench": name, "machine": {}, "n": n} for n, name in enumerate(("step", "vector", "step")))
@@ -413,13 +437,14 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, text):
 
 
 def test_the_section_shows_what_was_measured_and_nothing_else(
-    step_results, retrieval_results, vector_results, train_results, tmp_path
+    step_results, retrieval_results, vector_results, memory_results, train_results, tmp_path
 ):
-    measured = (step_results, retrieval_results, vector_results, train_results)
+    measured = (step_results, retrieval_results, vector_results, memory_results, train_results)
+    assert [save_plot(results, tmp_path / "new").suffix for results in measured] == [".png"] * 5
     both = benchmarks_section({results["bench"]: results for results in measured})
     alone = benchmarks_section({"vector": vector_results}, tmp_path)
     assert "### A step of one environment" in both and "### Worlds in one batch" in both
-    assert "### The choice of context" in both and "### A training step" in both
+    assert "### The choice of context" in both and "### A bounded memory" in both and "### A training step" in both
     assert "### A step" not in alone and "![" not in alone
     for row in vector_results["batches"]:
         assert f"| {row['num_envs']} | {row['env_steps_per_second']:,.1f} |" in alone

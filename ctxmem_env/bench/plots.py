@@ -102,6 +102,26 @@ def _vector(results: dict) -> "Figure":
     return figure
 
 
+def _memory(results: dict) -> "Figure":
+    figure, axes = _panels(results, 2)
+    names = [memory["eviction"] for memory in results["memories"]]
+    for offset, (key, label) in zip((-0.2, 0.2), (("first_db", "first"), ("revisit_db", "again")), strict=True):
+        places = [place + offset for place in range(len(names))]
+        axes[0].bar(places, [memory[key] for memory in results["memories"]], 0.4, label=label)
+    axes[0].set_xticks(range(len(names)), names, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].set(
+        ylabel="PSNR, dB", title=f"A place after {results['steps']:,} steps, {results['capacity']:,} frames kept"
+    )
+    soak = results["soak"]
+    steps = [round(share * soak["steps"]) for share in (0.2, 0.6, 1.0)]
+    resident = soak["resident_mb"]
+    axes[1].plot(steps, [float("nan") if value is None else value for value in resident], "o-", color=_COLOURS[0])
+    axes[1].set_ylim(0, 1.1 * max((value for value in resident if value is not None), default=1.0))
+    axes[1].set(xlabel="steps", ylabel="memory of the process, MB", title="A long walk without the network")
+    return figure
+
+
 def _train(results: dict) -> "Figure":
     figure, axes = _panels(results, 1)
     _stack(axes[0], results["cases"], "case", _TRAIN_PARTS)
@@ -111,4 +131,4 @@ def _train(results: dict) -> "Figure":
     return figure
 
 
-_PICTURES = {"step": _step, "retrieval": _retrieval, "vector": _vector, "train": _train}
+_PICTURES = {"step": _step, "retrieval": _retrieval, "vector": _vector, "memory": _memory, "train": _train}

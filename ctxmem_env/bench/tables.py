@@ -119,6 +119,31 @@ def _vector(bench: dict) -> list[str]:
     return parts
 
 
+def _memory(bench: dict) -> list[str]:
+    lines = [
+        [row["eviction"], *(f"{row[key]:.2f} dB" for key in ("first_db", "revisit_db", "loss_db", "repeat_db"))]
+        + [f"{row['append_ms']:.2f} ms"]
+        for row in bench["memories"]
+    ]
+    heads = ["memory", "first look", "look again", "lost against unlimited", "likeness of the looks", "to remember"]
+    size, soak = bench["bytes_a_frame"], bench["soak"]
+    seeds = ", ".join(map(str, bench["scenes"]["seeds"]))
+    parts = [
+        f"PSNR at {bench['revisits']} places of each of {len(bench['scenes']['seeds'])} test scenes (seeds {seeds}), "
+        f"after {bench['steps']:,} steps, with at most {bench['capacity']:,} frames where the memory is bounded. A "
+        f"remembered frame takes {sum(size.values()):,} bytes: "
+        + ", ".join(f"{name} {value:,}" for name, value in size.items())
+        + "."
+    ]
+    if None not in soak["resident_mb"]:
+        weights = ", ".join(f"{value:,.0f}" for value in soak["resident_mb"])
+        parts.append(
+            f"Over a walk of {soak['steps']:,} steps without the network, {soak['capacity']:,} frames and the policy "
+            f"{soak['eviction']}, the process holds {weights} MB after 20, 60 and 100 % of it."
+        )
+    return [_table(heads, lines), " ".join(parts)]
+
+
 def _train(bench: dict) -> list[str]:
     parts = ("step", "repainting", "forward", "backward", "update")
     lines = [
@@ -139,5 +164,6 @@ _SECTIONS: dict[str, tuple[str, Callable[[dict], list[str]]]] = {
     "step": ("A step of one environment", _step),
     "retrieval": ("The choice of context", _retrieval),
     "vector": ("Worlds in one batch", _vector),
+    "memory": ("A bounded memory", _memory),
     "train": ("A training step", _train),
 }

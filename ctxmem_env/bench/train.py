@@ -78,7 +78,7 @@ class Trainer:
 
 
 def bench_train(
-    config: str | Path | None = None, repeats: int = 5, steps: int = 1, threads: int = 1, device: str = "auto"
+    config: str | Path | None = None, repeats: int = 5, steps: int = 2, threads: int = 1, device: str = "auto"
 ) -> dict:
     """Times `steps` training steps of each of `CASES`, in turn, `repeats` times.
 

@@ -18,8 +18,6 @@ class Bench(TorchCommand):
 
     name: ClassVar[str]
 
-    repeats: int = 5
-    """Measurements of each case, taken in turn; the figures are medians."""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """JSON file to keep the results in; those of other benchmarks that it holds stay."""
     plot: Annotated[Path | None, arg(metavar="FOLDER")] = None
@@ -62,8 +60,16 @@ class Bench(TorchCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelBench(Bench):
-    """What every benchmark has that runs a packaged generator."""
+class Repeated(Bench):
+    """What every benchmark has that measures its cases again and again."""
+
+    repeats: int = 5
+    """Measurements of each case, taken in turn; the figures are medians."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBench(Repeated):
+    """What every benchmark has that steps a packaged generator."""
 
     model: str = "nano"
     """Packaged generator, folder or hub id."""
@@ -95,7 +101,7 @@ class Step(ModelBench):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retrieval(Bench):
+class Retrieval(Repeated):
     """Milliseconds to choose the context of one world against what it remembers, and agreement with brute force."""
 
     name: ClassVar[str] = "retrieval"
@@ -139,14 +145,45 @@ class Vector(ModelBench):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Bench):
+class Memory(Bench):
+    """What a bounded memory loses of a place, what a remembered frame takes, and whether the process stays as small."""
+
+    name: ClassVar[str] = "memory"
+
+    model: str = "nano"
+    """Packaged generator, folder or hub id."""
+    capacity: int = 256
+    """Frames that a bounded memory holds."""
+    steps: int = 3000
+    """Steps of each walk."""
+    evictions: tuple[str, ...] = ("coverage", "reservoir", "oldest")
+    """Policies that are compared with an unlimited memory; the first is that of the soak."""
+    scenes: int = 2
+    """Test scenes to walk in."""
+    tour_frames: int = 12
+    """True frames that are remembered first."""
+    revisits: int = 60
+    """Places of each walk that are looked at again."""
+    num_context: int = 8
+    """Number of context frames."""
+    soak_steps: int = 20_000
+    """Steps without the network, over which the process is weighed."""
+
+    def measure(self) -> dict:
+        from ctxmem_env.bench.memory import bench_memory
+
+        return bench_memory(**self.options())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Repeated):
     """Targets a second of a training step, and of its parts. Batches are rendered before the clock runs."""
 
     name: ClassVar[str] = "train"
 
     config: Annotated[Path | None, arg(metavar="FILE")] = None
     """YAML file as for `ctxmem train`. By default the packaged model's shape and batch."""
-    steps: int = 1
+    steps: int = 2
     """Steps in one measurement."""
     device: str = "auto"
     """Torch device; auto is CUDA where there is one."""
@@ -161,5 +198,6 @@ BENCHES = (
     Annotated[Step, subcommand("step")]
     | Annotated[Retrieval, subcommand("retrieval")]
     | Annotated[Vector, subcommand("vector")]
+    | Annotated[Memory, subcommand("memory")]
     | Annotated[Train, subcommand("train")]
 )
