@@ -1,5 +1,6 @@
 """Shared fixtures. Tests run on one thread, which on few cores is the fastest."""
 
+import json
 import os
 
 import pytest
@@ -29,3 +30,43 @@ def pose_generator():
     from ctxmem_env.testing import PoseGenerator
 
     return PoseGenerator()
+
+
+@pytest.fixture(scope="module")
+def short_bench():
+    """Small matrices and a short run-up: how fast this machine is, is no test's subject."""
+    from ctxmem_env.bench import machine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(machine._SIZES, "cpu", 64)
+        patch.setattr("ctxmem_env.bench.step._WARM_UP", 1)
+        patch.setattr("ctxmem_env.bench.random_walk.WARM_UP", 1)
+        yield
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command; the JSON of its last line, and what it wrote to standard error."""
+    from ctxmem_env.cli import main
+
+    def run_command(*arguments):
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return json.loads(out.splitlines()[-1]), err
+
+    return run_command
+
+
+@pytest.fixture
+def fail(capsys):
+    """Runs the command, which must fail; what it wrote to standard error."""
+    from ctxmem_env.cli import main
+
+    def run_command(*arguments):
+        assert main([str(argument) for argument in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err
+
+    return run_command

@@ -13,40 +13,13 @@ import torch
 from PIL import Image
 
 from ctxmem_env.actions import DiscreteActions
-from ctxmem_env.bench import machine
 from ctxmem_env.camera import cropped_fov, move, wrap_angle
-from ctxmem_env.cli import Rollout, main
+from ctxmem_env.cli import Rollout
 from ctxmem_env.cli.drive import WALK, choose_drive, follow, parse_actions
 from ctxmem_env.cli.rollout import revisit_psnr
 from ctxmem_env.trajectory import Trajectory
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command; the JSON of its last line, and what it wrote to standard error."""
-
-    def run_command(*arguments):
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert code == 0, err
-        return json.loads(out.splitlines()[-1]), err
-
-    return run_command
-
-
-@pytest.fixture
-def fail(capsys):
-    """Runs the command, which must fail; what it wrote to standard error."""
-
-    def run_command(*arguments):
-        assert main([str(argument) for argument in arguments]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        return err
-
-    return run_command
 
 
 @pytest.fixture
@@ -299,58 +272,6 @@ def test_train_refuses_configurations_before_it_writes(fail, tmp_path, monkeypat
     (tmp_path / "bad.yaml").write_text("num_stepz: 3\n")
     assert "Did you mean 'num_steps'?" in fail("train", "bad.yaml", "--out", "runs/bad")
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.fixture
-def short_run_up(monkeypatch):
-    """Figures of the tests mean nothing, so none of them waits for a walk to settle or for large matrices."""
-    monkeypatch.setitem(machine._SIZES, "cpu", 64)
-    monkeypatch.setattr("ctxmem_env.bench.step._WARM_UP", 1)
-    monkeypatch.setattr("ctxmem_env.bench.random_walk.WARM_UP", 1)
-
-
-@pytest.mark.usefixtures("short_run_up")
-def test_bench_keeps_its_results_beside_those_of_others_and_draws_them(run, untrained_model, tmp_path):
-    keep = ("--out", tmp_path / "new" / "bench.json", "--plot", tmp_path / "plots", "--repeats", 1)
-    retrieval, _ = run("bench", "retrieval", "--histories", 5, 12, "--queries", 1, "--checked", 1, *keep)
-    keep += ("--steps", 1)
-    sizes = ("--histories", 5, 12, "--contexts", 2, "--num-context", 3)
-    step, err = run("bench", "step", "--model", untrained_model, *sizes, *keep)
-    vector, _ = run("bench", "vector", "--model", untrained_model, "--num-envs", 1, 2, *keep)
-    train, _ = run("bench", "train", "--config", CONFIGS / "tiny.yaml", *keep)
-    assert "1/1" in err
-    for results in (step, retrieval, vector, train):
-        with Image.open(results.pop("plot")) as picture:
-            assert picture.width > 400
-    assert json.loads((tmp_path / "new" / "bench.json").read_text()) == {
-        "retrieval": retrieval,
-        "step": step,
-        "train": train,
-        "vector": vector,
-    }
-    assert [figures["history"] for figures in step["histories"]] == [5, 12]
-
-
-@pytest.mark.usefixtures("short_run_up")
-def test_bench_tells_the_command_that_measures_the_same(run, untrained_model):
-    options = f"--repeats 1 --model {untrained_model} --num-context 2 --num-envs 1 --steps 1"
-    results, _ = run("bench", "vector", *options.split())
-    assert results["command"] == "ctxmem bench vector " + options
-
-
-def test_bench_refuses_what_it_cannot_keep_or_draw_before_it_measures(fail, tmp_path, monkeypatch):
-    taken = tmp_path / "notes.json"
-    taken.write_text('{"mine": 1}')
-    assert "holds no results of `ctxmem bench`" in fail("bench", "step", "--out", taken)
-    assert taken.read_text() == '{"mine": 1}'
-    assert "cannot be read" in fail("bench", "step", "--out", tmp_path)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "pip install 'ctxmem-env[plot]'" in fail("bench", "vector", "--plot", tmp_path / "plots")
-    assert not (tmp_path / "plots").exists()
-
-
-def test_bench_refuses_numbers_that_are_none(fail, untrained_model):
-    assert "histories=0 is out of range" in fail("bench", "step", "--model", untrained_model, "--histories", "0")
 
 
 def test_help_is_quick_and_loads_no_torch():
