@@ -9,7 +9,7 @@ from torch import Tensor
 from ctxmem_env.device import is_host
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.greedy import PARALLAX_SCALE
-from ctxmem_env.overlap import MAX_RANGE, pitch_overlap, sample_points
+from ctxmem_env.overlap import in_sector, pitch_overlap
 
 _GRID = (8, 3)  # columns and depths of the sample points of a view
 # Where all is covered, what stands for fewer views goes first, and then what is younger.
@@ -136,15 +136,10 @@ def _expected_overlap(offsets: Tensor, yaw: Tensor, fov: Tensor) -> Tensor:
     offsets (n, 6, N): poses of cameras less those of views; yaw (n, N) of the views; fov (n,), degrees.
     """
     east, north, up, heading, pitch, _ = offsets.unbind(1)
-    points, slope = sample_points(fov, _GRID)
     cos, sin = yaw.cos(), yaw.sin()
     x, y = east * cos + north * sin, north * cos - east * sin
-    cos, sin = heading.cos(), heading.sin()
-    ahead = torch.stack([cos, sin, -(cos * x + sin * y)], 2) @ points
-    left = torch.stack([-sin, cos, sin * x - cos * y], 2) @ points
-    inside = (left.abs_() <= slope[:, None, None] * ahead) & (ahead <= MAX_RANGE)
     near = torch.exp((x * x + y * y + up * up).sqrt_() / -PARALLAX_SCALE)
-    return inside.double().mean(2) * near * pitch_overlap(pitch, fov)
+    return in_sector(x, y, heading, fov, _GRID).double().mean(1) * near * pitch_overlap(pitch, fov)
 
 
 EVICTIONS: dict[str, type[Eviction]] = {"coverage": Coverage, "oldest": Oldest, "reservoir": Reservoir}

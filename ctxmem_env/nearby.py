@@ -144,12 +144,8 @@ class _Search:
 
 def _weight(frames: np.ndarray, picks: list[int]) -> np.ndarray:
     """Factors (N,) on what `frames` add after `picks`."""
-    weight = np.ones(len(frames))
-    for pick in picks:
-        apart = np.abs(frames - pick)
-        weight[apart <= NEIGHBOUR_GAP] *= NEIGHBOUR_DISCOUNT
-        weight[apart == 0] = 0.0
-    return weight
+    apart = np.abs(frames[:, None] - picks)
+    return NEIGHBOUR_DISCOUNT ** (apart <= NEIGHBOUR_GAP).sum(1) * (apart > 0).all(1)
 
 
 class _View:

@@ -39,32 +39,16 @@ def in_sector(x: Tensor, y: Tensor, heading: Tensor, fov: Tensor, grid: tuple[in
 
     Sample points are the centres of `grid[0]` image columns times `grid[1]` log-spaced depths.
     """
-    cos, sin = heading.cos(), heading.sin()
-    slope = torch.tan(torch.deg2rad(fov) / 2)[:, None]
-    # A point (u, v) lies a u + b v + c ahead, or to the left, of a camera; the triples are (a, b, c).
-    forward = cos, sin, -(cos * x + sin * y)
-    left = -sin, cos, sin * x - cos * y
+    slope = torch.tan(torch.deg2rad(fov) / 2)[:, None, None]
     columns, depths = (torch.arange(n, dtype=x.dtype, device=x.device).add(0.5).div(n) for n in grid)
-    depth = (MIN_DEPTH * (MAX_RANGE / MIN_DEPTH) ** depths)[:, None]
-    side = ((1 - 2 * columns) * slope)[:, :, None]
-
-    def at_points(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """a u + b v + c at the points (u, v) = depth (1, side), (B, columns, depths, N)."""
-        ray = a[:, None] + b[:, None] * side
-        return depth * ray[:, :, None] + c[:, None, None]
-
-    ahead = at_points(*forward)
-    inside = at_points(*left).abs_() <= slope[..., None, None] * ahead
-    return (inside & (ahead <= MAX_RANGE)).flatten(1, 2)
-
-
-def sample_points(fov: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The sample points of `in_sector` as rows of (forward, left, 1), (B, 3, P), and tan(fov / 2) (B,)."""
-    slope = torch.tan(torch.deg2rad(fov) / 2)
-    columns, depths = (torch.arange(n, dtype=fov.dtype, device=fov.device).add(0.5).div(n) for n in grid)
     forward = (MIN_DEPTH * (MAX_RANGE / MIN_DEPTH) ** depths).repeat(len(columns)).expand(len(fov), -1)
-    left = (1 - 2 * columns).repeat_interleave(len(depths)) * slope[:, None] * forward
-    return torch.stack([forward, left, torch.ones_like(left)], 1), slope
+    side = (1 - 2 * columns).repeat_interleave(len(depths)) * slope[:, 0] * forward
+    points = torch.stack([forward, side, torch.ones_like(side)], 2)
+    # A point (u, v) lies a u + b v + c ahead, or to the left, of a camera; the triples are (a, b, c).
+    cos, sin = heading.cos(), heading.sin()
+    ahead = points @ torch.stack([cos, sin, -(cos * x + sin * y)], 1)
+    left = points @ torch.stack([-sin, cos, sin * x - cos * y], 1)
+    return (left.abs_() <= slope * ahead) & (ahead <= MAX_RANGE)
 
 
 def pitch_overlap(pitch: Tensor, fov: Tensor) -> Tensor:
