@@ -43,6 +43,7 @@ ALLOWED = {
     "vector": {"batch", "env", "generator", "opening", "recording", "scenes", "settings", "sight", "start", "world"},
     "true_scene": {"dynamics", "env", "generator", "memory", "scenes", "settings", "vector"},
     "sb3": set(),
+    "policies": {"actions", "camera", "dynamics", "settings"},
     "testing": {"generator"},
     "training": {"camera", "config", "device", "evaluation", "generator", "retrieval", "scenes", "world"},
     "evaluation": {
@@ -53,6 +54,7 @@ ALLOWED = {
         "generator",
         "memory",
         "overlap",
+        "policies",
         "retrieval",
         "scenes",
         "world",
