@@ -28,7 +28,8 @@ class Eviction(Protocol):
     def choose(self, worlds: Tensor, slots: Tensor, counts: list[int]) -> Tensor:
         """The slots int64 (n,) to free in n full `worlds` (n,), before a frame comes into each.
 
-        slots (n, M) are those of their frames, oldest first; counts, how many frames each was given so far.
+        slots (n, M) are those of the frames that may go, oldest first; counts, how many frames each world was given
+        up to the youngest of these.
         """
         ...
 
@@ -97,7 +98,10 @@ class Coverage:
     def choose(self, worlds: Tensor, slots: Tensor, counts: list[int]) -> Tensor:
         missed = 1 - self._covered[worlds].clamp_min(0)
         age = 1 - self._numbers[worlds] / self._count[worlds, None]
-        return (self._views[worlds] * (missed + _LEAST_MISSED) + _AGE_WEIGHT * age).argmin(1)
+        loss = self._views[worlds] * (missed + _LEAST_MISSED) + _AGE_WEIGHT * age
+        if slots.shape[1] < loss.shape[1]:
+            loss = torch.full_like(loss, torch.inf).scatter(1, slots, loss.gather(1, slots))
+        return loss.argmin(1)
 
     def remember(self, worlds: Tensor, slots: Tensor, poses: Tensor) -> None:
         rows, views = torch.arange(len(worlds), device=worlds.device), self._poses[worlds]

@@ -24,8 +24,16 @@ _EXAMINED = 128  # frames at a time
 _HEADINGS = 24  # bins
 
 
-def choose_nearby(index: SpatialIndex, world: int, pose: list[float], num_context: int, fov: float) -> list[int]:
-    """Indices of the newest frame of a world and of the k - 1 that the rule picks, -1 for an empty slot.
+def choose_nearby(
+    index: SpatialIndex,
+    world: int,
+    pose: list[float],
+    num_context: int,
+    fov: float,
+    anchor: int | None = None,
+    cameras: int = 1,
+) -> list[int]:
+    """Indices of the anchor in a world and of the k - 1 frames that the rule picks, -1 for an empty slot.
 
     Exact but for the frames that the index leaves out.
 
@@ -35,9 +43,11 @@ def choose_nearby(index: SpatialIndex, world: int, pose: list[float], num_contex
         pose: the new view, 6 finite numbers.
         num_context: k, at least 1.
         fov: degrees.
+        anchor: the frame to take first; None: the newest one.
+        cameras: that took turns in adding these frames; neighbours are the frames of one of them.
     """
-    picks = [index.length(world) - 1]
-    search = _Search(index, world, pose, fov) if index.length(world) > 1 else None
+    picks = [index.length(world) - 1 if anchor is None else anchor]
+    search = _Search(index, world, pose, fov, picks[0], cameras) if index.length(world) > 1 else None
     while search is not None and len(picks) < num_context:
         pick = search.pick()
         if pick < 0:
@@ -52,8 +62,9 @@ class _Search:
     Of N frames found it is known where they are, of M of them, because they may win, which points they show.
     """
 
-    def __init__(self, index: SpatialIndex, world: int, pose: list[float], fov: float):
+    def __init__(self, index: SpatialIndex, world: int, pose: list[float], fov: float, anchor: int, cameras: int):
         self._index, self._world, self._pose, self._fov = index, world, pose, math.radians(fov)
+        self._anchor, self._cameras = anchor, cameras
         self._length = index.length(world)
         self._view = _view(fov)
         self._radius = 0.0
@@ -63,7 +74,7 @@ class _Search:
         self._frames, self._weight = np.zeros(0), np.zeros(0)  # (M,)
         self._shown = np.zeros((0, self._view.size))  # (M, P), probability
         self._hidden = np.ones(self._view.size)  # (P,), probability after the picks
-        self._picks = [self._length - 1]
+        self._picks = [anchor]
 
     def pick(self) -> int:
         """The frame that adds most to those that were picked; -1 if none adds anything."""
@@ -81,7 +92,7 @@ class _Search:
             return -1
         frame = int(self._frames[best])
         self._hidden *= 1 - self._shown[best]
-        self._weight *= _weight(self._frames, [frame])
+        self._weight *= _weight(self._frames, [frame], self._cameras)
         self._picks.append(frame)
         return frame
 
@@ -104,7 +115,7 @@ class _Search:
         self._found[3, worth] = 0.0
         self._frames = np.concatenate([self._frames, frames])
         self._shown = np.concatenate([self._shown, self._view.in_sector(x, y, heading) * quality[:, None]])
-        self._weight = np.concatenate([self._weight, _weight(frames, self._picks)])
+        self._weight = np.concatenate([self._weight, _weight(frames, self._picks, self._cameras)])
         return True
 
     def _widen(self, reach: float) -> None:
@@ -134,7 +145,7 @@ class _Search:
         quality = np.exp(np.sqrt(ground[new] + up * up) / -PARALLAX_SCALE)
         quality *= BEST_PROBABILITY * (1 - AGE_DISCOUNT / self._length * frames)
         quality *= np.maximum(1 - np.abs(pitch) / self._fov, 0.0)
-        quality[frames == self._length - 1] = 0.0
+        quality[frames == self._anchor] = 0.0
         cos, sin = math.cos(self._pose[3]), math.sin(self._pose[3])
         found = np.stack([east * cos + north * sin, north * cos - east * sin, yaw, quality, frames])
         self._found = np.concatenate([self._found, found], axis=1)
@@ -142,10 +153,13 @@ class _Search:
         self._heading = np.concatenate([self._heading, heading])
 
 
-def _weight(frames: np.ndarray, picks: list[int]) -> np.ndarray:
+def _weight(frames: np.ndarray, picks: list[int], cameras: int) -> np.ndarray:
     """Factors (N,) on what `frames` add after `picks`."""
     apart = np.abs(frames[:, None] - picks)
-    return NEIGHBOUR_DISCOUNT ** (apart <= NEIGHBOUR_GAP).sum(1) * (apart > 0).all(1)
+    near = apart <= NEIGHBOUR_GAP * cameras
+    if cameras > 1:
+        near &= apart % cameras == 0
+    return NEIGHBOUR_DISCOUNT ** near.sum(1) * (apart > 0).all(1)
 
 
 class _View:

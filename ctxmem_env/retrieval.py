@@ -29,7 +29,8 @@ class Query:
 
     memory_poses (B, T, 6), oldest first, padded behind; lengths int64 (B,), remembered frames of each world;
     pose (B, 6), the new view; num_context k; fov float64 (B,), degrees; generators, one a world, or None; index, of
-    the same frames, or None.
+    the same frames, or None; anchors int64 (B,), the newest frame that the camera of the view made, which is the newest
+    of all unless several `cameras` share these frames.
     """
 
     memory_poses: Tensor
@@ -38,7 +39,9 @@ class Query:
     num_context: int
     fov: Tensor
     generators: Sequence[torch.Generator] | None
-    index: SpatialIndex | None = None
+    index: SpatialIndex | None
+    anchors: Tensor
+    cameras: int = 1
 
     def uniform_noise(self) -> Tensor:
         """Uniform numbers (B, T) in (0, 1], 0 behind a world's length; world b draws lengths[b] of them."""
@@ -97,6 +100,8 @@ def select_context(
     fov: float | Tensor,
     generators: Sequence[torch.Generator] | None = None,
     index: SpatialIndex | None = None,
+    anchors: Tensor | None = None,
+    cameras: int = 1,
 ) -> Selection:
     """Chooses up to `num_context` of the remembered frames as context for the view from `pose`.
 
@@ -111,17 +116,19 @@ def select_context(
         index: of the same frames, as a `FrameMemory` on the CPU keeps it. Of the strategies here `fov` uses it: with
             it the cost of a choice hardly depends on the history, and it is exact but for frames that see all but
             the same as older ones (see `SpatialIndex`); without it, exact up to 4,096 frames.
+        anchors: int64 (B,), the newest frame that the camera of each row made; None: the newest of all.
+        cameras: that share these frames, and took turns in adding them.
 
     Returns:
-        Selection with k slots. Slot 0 is the newest frame, except for `first` and `none`.
+        Selection with k slots. Slot 0 is the anchor, except for `recent`, `first` and `none`.
 
     Raises:
         ValueError: an unknown strategy, shapes that do not fit, lengths outside [0, T], a pose that is not
-            finite, `num_context` below 1, a fov outside (0, 180), a random strategy without generators, or an
-            index of other frames.
+            finite, `num_context` below 1, a fov outside (0, 180), a random strategy without generators, an
+            index of other frames, or anchors that are none of the frames.
     """
     choose = get_retrieval(strategy)
-    query = _check(memory_poses, lengths, pose, num_context, fov, generators, index)
+    query = _check(memory_poses, lengths, pose, num_context, fov, generators, index, anchors, cameras)
     indices = choose(query)
     shape = (len(pose), query.num_context)
     if indices.shape != shape or (is_host(indices) and bool((indices >= lengths[:, None]).any())):
@@ -133,7 +140,7 @@ def select_context(
     return Selection(indices, overlap.where(indices >= 0, 0.0))
 
 
-def _check(memory_poses, lengths, pose, num_context, fov, generators, index) -> Query:
+def _check(memory_poses, lengths, pose, num_context, fov, generators, index, anchors, cameras) -> Query:
     num_context = check_integer("num_context", num_context, 1)
     if memory_poses.ndim != 3 or memory_poses.shape[-1] != 6:
         raise ValueError(f"memory_poses has shape {tuple(memory_poses.shape)}; expected (B, T, 6).")
@@ -153,17 +160,25 @@ def _check(memory_poses, lengths, pose, num_context, fov, generators, index) -> 
         raise ValueError(f"generators has {len(generators)} entries; expected one a world, {worlds}.")
     if index is not None and index.lengths != lengths.tolist():
         raise ValueError(f"index holds {index.lengths} frames of each world; expected lengths={lengths.tolist()}.")
-    return Query(memory_poses, lengths, pose, num_context, fov.expand(worlds), generators, index)
+    if anchors is None:
+        anchors = lengths - 1
+    elif anchors.shape != (worlds,) or (is_host(anchors) and bool(((anchors < 0) | (anchors >= lengths)).any())):
+        raise ValueError(f"anchors={anchors.tolist()}; expected {worlds} integers from 0 to below {lengths.tolist()}.")
+    return Query(memory_poses, lengths, pose, num_context, fov.expand(worlds), generators, index, anchors, cameras)
 
 
 @register_retrieval("fov")
 def _fov(query: Query) -> Tensor:
-    """The newest frame, then greedily whichever adds most to the share of the view that is expected to be shown."""
+    """The anchor, then greedily whichever adds most to the share of the view that is expected to be shown."""
     worlds = len(query.pose)
     if query.index is None or (worlds > 1 and query.memory_poses.shape[1] <= _SHORT):
-        return choose_among_all(query.memory_poses, query.lengths, query.pose, query.num_context, query.fov)
-    views = zip(range(worlds), query.pose.tolist(), query.fov.tolist(), strict=True)
-    picks = [choose_nearby(query.index, world, pose, query.num_context, fov) for world, pose, fov in views]
+        view = query.memory_poses, query.lengths, query.pose, query.num_context, query.fov
+        return choose_among_all(*view, anchors=query.anchors, cameras=query.cameras)
+    views = zip(range(worlds), query.pose.tolist(), query.fov.tolist(), query.anchors.tolist(), strict=True)
+    picks = [
+        choose_nearby(query.index, world, pose, query.num_context, fov, anchor, query.cameras)
+        for world, pose, fov, anchor in views
+    ]
     return torch.tensor(picks, device=query.pose.device)
 
 
@@ -177,7 +192,7 @@ def _fov_rays(query: Query) -> Tensor:
     noise = query.uniform_noise()
     x, y, _, heading, _ = in_view_frame(query.memory_poses, query.pose)
     kept = border_rays_meet(x, y, heading, query.fov, _NEAR_LIMIT, MAX_RANGE)
-    kept &= torch.arange(kept.shape[1], device=kept.device) < query.lengths[:, None] - 1
+    kept &= _others(query)
     noise = noise.where(kept, 0.0)
     run = (kept & ~F.pad(kept, (1, 0))[:, :-1]).cumsum(1)
     highest = noise.new_zeros(len(noise), noise.shape[1] + 1).scatter_reduce(1, run, noise, "amax")
@@ -186,7 +201,7 @@ def _fov_rays(query: Query) -> Tensor:
 
 @register_retrieval("random")
 def _random(query: Query) -> Tensor:
-    """The newest frame and others drawn uniformly, without replacement."""
+    """The anchor and others drawn uniformly, without replacement."""
     return _anchor_and_highest(query, query.uniform_noise())
 
 
@@ -210,16 +225,20 @@ def _none(query: Query) -> Tensor:
 
 
 def _anchor_only(query: Query) -> Tensor:
-    """Indices (B, k) with the newest frame in slot 0 and the rest empty."""
-    anchor = query.lengths[:, None] - 1
-    return F.pad(anchor, (0, query.num_context - 1), value=-1)
+    """Indices (B, k) with the anchor in slot 0 and the rest empty."""
+    return F.pad(query.anchors[:, None], (0, query.num_context - 1), value=-1)
+
+
+def _others(query: Query) -> Tensor:
+    """Remembered frames besides the anchor, bool (B, T)."""
+    time = torch.arange(query.memory_poses.shape[1], device=query.pose.device)
+    return (time < query.lengths[:, None]) & (time != query.anchors[:, None])
 
 
 def _anchor_and_highest(query: Query, score: Tensor) -> Tensor:
-    """The newest frame and the k - 1 others of highest score (B, T); a frame of score 0 is never taken."""
+    """The anchor and the k - 1 others of highest score (B, T); a frame of score 0 is never taken."""
     indices = _anchor_only(query)
-    time = torch.arange(score.shape[1], device=score.device)
-    score = score.where(time < query.lengths[:, None] - 1, 0.0)
+    score = score.where(_others(query), 0.0)
     values, best = score.topk(min(query.num_context - 1, score.shape[1]), dim=1)
     indices[:, 1 : 1 + best.shape[1]] = best.where(values > 0, -1)
     return indices

@@ -1,5 +1,6 @@
 """The one transition: a batch of worlds that a generator paints view by view from what it remembers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,15 +8,16 @@ from torch import Tensor
 
 from ctxmem_env.camera import move
 from ctxmem_env.dynamics import Dynamics
+from ctxmem_env.errors import check_integer
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator
-from ctxmem_env.memory import FrameMemory
+from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
 
 
 @dataclass
 class Step:
-    """What one step of B worlds made, with k context slots each.
+    """What one step of B cameras made, with k context slots each: of one a world, unless cameras share worlds.
 
     frames (B, H, W, 3) uint8; depth (B, H, W) in metres; poses (B, 6); own_weight (B, H, W) in [0, 1], the
     share of a pixel that the generator painted itself. The context that was used: its indices (B, k) in
@@ -38,17 +40,23 @@ class Step:
 class SceneWorld:
     """`num_worlds` independent worlds that move in step; each must be reset before the first `advance`.
 
+    With `cameras` above 1 each world has so many, and one memory that they share. What holds a row a world otherwise
+    (poses, fov, random generators, a step) then holds a row a camera, row = world * cameras + camera. In a step all
+    look at once: the frames that they make do not see each other, and are remembered in the order of the cameras.
+
     Args:
         generator: paints new views; shared by all worlds, and it keeps no state of theirs.
         num_worlds: batch size B.
         retrieval: a name from `ctxmem_env.retrieval.RETRIEVAL`, or a strategy.
         num_context: context slots k for each step.
-        memory_capacity: frames that each world remembers; None for no bound.
+        memory_capacity: frames that each world remembers, at least one a camera; None for no bound.
         eviction: which frame goes when a world is full; a name from `ctxmem_env.eviction.EVICTIONS`.
         num_steps: denoising steps; None for the generator's default.
         cached_frames: frames of each world whose features are kept; others are encoded again when needed.
         device: where memory and poses live. Elsewhere than on the CPU a step asks the device for nothing, if
             `memory_capacity` is at most `cached_frames`.
+        dynamics: what stops the cameras; None: nothing.
+        cameras: C, of each world.
     """
 
     def __init__(
@@ -63,27 +71,46 @@ class SceneWorld:
         device: str | torch.device = "cpu",
         dynamics: Dynamics | None = None,
         eviction: str = "coverage",
+        cameras: int = 1,
     ):
+        self.cameras = check_integer("cameras", cameras, 1)
         self.dynamics = dynamics
         self.generator = generator
         self.retrieval = retrieval
         self.num_context = num_context
         self.num_steps = generator.default_num_steps if num_steps is None else num_steps
         self.device = torch.device(device)
+        if memory_capacity is not None and memory_capacity < cameras:
+            raise ValueError(
+                f"memory_capacity={memory_capacity} is less than cameras={cameras}; expected room for the newest frame "
+                "of each camera. Raise memory_capacity."
+            )
         size = generator.height, generator.width
-        self.memory = FrameMemory(num_worlds, *size, memory_capacity, self.device, eviction)
-        self.poses = torch.zeros(num_worlds, 6, device=self.device)
-        self.fov = torch.zeros(num_worlds, device=self.device)
+        self.memory = FrameMemory(num_worlds, *size, memory_capacity, self.device, eviction, newest=cameras)
+        rows = num_worlds * cameras
+        self.poses = torch.zeros(rows, 6, device=self.device)
+        self.fov = torch.zeros(rows, device=self.device)
         # On the CPU whatever the device is, so that a seed means the same everywhere.
-        self.generators = [torch.Generator() for _ in range(num_worlds)]
-        self._cache = FeatureCache(max(cached_frames, num_context) * num_worlds)
+        self.generators = [torch.Generator() for _ in range(rows)]
+        # How many frames a world has remembered since the newest one of each camera; on the CPU, as lengths are.
+        self._since = torch.zeros(num_worlds, cameras, dtype=torch.int64)
+        self._cache = FeatureCache(max(cached_frames, num_context * cameras) * num_worlds)
         self._table = None
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
             self._table = FeatureTable(num_worlds, memory_capacity)
         self._unopened = set(range(num_worlds))
 
     @torch.no_grad()
-    def reset(self, world: int, frames: Tensor, depth: Tensor, poses: Tensor, fov: float, seed: int) -> None:
+    def reset(
+        self,
+        world: int,
+        frames: Tensor,
+        depth: Tensor,
+        poses: Tensor,
+        fov: float,
+        seed: int,
+        starts: Sequence[int] | None = None,
+    ) -> None:
         """Start one world over: it remembers n frames, in order, and its camera stands at the last one.
 
         Args:
@@ -92,11 +119,12 @@ class SceneWorld:
             depth: (n, H, W), metres.
             poses: (n, 6).
             fov: horizontal field of view of this world, degrees.
-            seed: of all randomness in this world from here on.
+            seed: of all randomness in this world from here on; that of its camera c is seed + c.
+            starts: which of the frames each camera stands at, C indices; None: all at the last.
 
         Raises:
-            ValueError: no frames, different numbers of them, or a value that is not finite; the world is then
-                as it was.
+            ValueError: no frames, different numbers of them, a value that is not finite, or starts that are not
+                theirs; the world is then as it was.
         """
         if not len(frames) == len(depth) == len(poses) > 0:
             raise ValueError(
@@ -105,17 +133,27 @@ class SceneWorld:
             )
         if not (depth.isfinite().all() and poses.isfinite().all()):
             raise ValueError("depth or poses hold NaN or infinity; expected finite metres and radians.")
+        starts = [len(frames) - 1] * self.cameras if starts is None else list(starts)
+        if len(starts) != self.cameras or not all(0 <= start < len(frames) for start in starts):
+            raise ValueError(
+                f"starts={starts}; expected the index of a frame for each camera, {self.cameras} in all, from 0 to "
+                f"{len(frames) - 1}."
+            )
         self.memory.clear([world], fov, seed)
         self._cache.drop(world)
-        self.poses[world] = poses[-1].to(self.poses)
-        self.fov[world] = fov
+        first = world * self.cameras
+        own = slice(first, first + self.cameras)
+        self.fov[own] = fov
         for i in range(len(frames)):
-            self._remember(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], torch.tensor([world]))
-        self.generators[world].manual_seed(seed)
+            self._remember(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], torch.tensor([first]))
+        for camera, start in enumerate(starts):
+            self.poses[first + camera] = poses[start].to(self.poses)
+            self.generators[first + camera].manual_seed(seed + camera)
+            self._since[world, camera] = len(frames) - 1 - start
         if self._table is None and not self._cache.knows_shapes:
             # A generator may rely on the features' shapes even when a strategy selects nothing.
             newest = torch.full((len(self.poses), 1), -1, device=self.device)
-            newest[world] = self.memory.lengths[world] - 1
+            newest[first] = self.memory.lengths[world] - 1
             self._gather(newest)
         self._unopened.discard(world)
 
@@ -123,7 +161,7 @@ class SceneWorld:
     def advance(self, motion: Tensor, moving: Tensor | None = None) -> Step:
         """Move every camera by a body-frame motion (B, 4) and paint what it sees.
 
-        A world where `moving`, bool (B,), is False neither moves nor remembers nor draws random numbers, and its row
+        A camera where `moving`, bool (B,), is False neither moves nor remembers nor draws random numbers, and its row
         of the step means nothing: shapes stay those of the batch. None: all move.
 
         Raises:
@@ -140,15 +178,18 @@ class SceneWorld:
             # Whoever stands still has its numbers drawn from a generator that is thrown away.
             pairs = zip(generators, moving.tolist(), strict=True)
             generators = [own if moves else torch.Generator() for own, moves in pairs]
+        memory = self._read
         selection = select_context(
             self.retrieval,
-            self.memory.poses,
-            self.memory.lengths,
+            memory.poses,
+            memory.lengths,
             poses,
             self.num_context,
             self.fov,
             generators,
-            index=self.memory.index,
+            index=memory.index,
+            anchors=self._anchors,
+            cameras=self.cameras,
         )
         context, times = self._gather(selection.indices)
         view = self.generator.generate(poses, context, self.fov, self.num_steps, generators)
@@ -170,6 +211,18 @@ class SceneWorld:
             collided,
         )
 
+    @property
+    def _read(self) -> FrameMemory | SharedMemory:
+        """The memory with a row for each camera."""
+        return self.memory if self.cameras == 1 else SharedMemory(self.memory, self.cameras)
+
+    @property
+    def _anchors(self) -> Tensor | None:
+        """Where in memory the newest frame of each camera is, (B,); None where it is the newest of all."""
+        if self.cameras == 1:
+            return None
+        return (self._read.lengths - 1 - self._since.flatten().to(self.device)).clamp_min(0)
+
     def _limit(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         """The part of motions (B, 4) that is free, and which were cut, bool (B,)."""
         # Asked before the motion goes to another device: half of all actions only turn.
@@ -177,27 +230,46 @@ class SceneWorld:
         motion = motion.to(self.poses)
         if not walks:
             return motion, torch.zeros(len(motion), dtype=torch.bool, device=self.device)
-        return self.dynamics.limit(self.memory, self.poses, motion, self.fov)
+        return self.dynamics.limit(self._read, self.poses, motion, self.fov)
 
-    def _remember(self, frames: Tensor, depth: Tensor, poses: Tensor, worlds: Tensor) -> None:
-        """One more frame (n, ...) for each of `worlds`, int64 (n,) on the CPU."""
-        if len(worlds) == 0:
+    def _remember(self, frames: Tensor, depth: Tensor, poses: Tensor, rows: Tensor) -> None:
+        """One more frame (n, ...) of each of the cameras `rows`, int64 (n,) on the CPU."""
+        if len(rows) == 0:
             return
-        slots = self.memory.append(frames, depth, poses, worlds)
+        if self.cameras == 1:
+            slots = self.memory.append(frames, depth, poses, rows)
+        else:
+            slots = self._remember_in_turn(frames, depth, poses, rows)
         if self._table is not None:
-            worlds = worlds.to(self.device)
+            rows = rows.to(self.device)
             frames, depth, poses = frames.to(self.device), depth.to(self.device), poses.to(self.device)
             # Depth as it is remembered: features must not depend on when they were computed.
-            features = self.generator.encode(frames, depth.half().float(), poses, self.fov[worlds])
-            self._table.store(worlds, slots, features)
+            features = self.generator.encode(frames, depth.half().float(), poses, self.fov[rows])
+            self._table.store(rows // self.cameras, slots, features)
+
+    def _remember_in_turn(self, frames: Tensor, depth: Tensor, poses: Tensor, rows: Tensor) -> Tensor:
+        """The slots (n,) of frames that the cameras of a world add one after the other."""
+        slots = torch.zeros(len(rows), dtype=torch.int64, device=self.device)
+        for camera in range(self.cameras):
+            (own,) = (rows % self.cameras == camera).nonzero(as_tuple=True)
+            if len(own):
+                at, worlds = own.to(self.device), rows[own] // self.cameras
+                slots[at] = self.memory.append(
+                    frames[own.to(frames.device)], depth[own.to(depth.device)], poses[own.to(poses.device)], worlds
+                )
+                self._since[worlds] += 1
+                self._since[worlds, camera] = 0
+        return slots
 
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:
         """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
-        frames, depth, poses, times, places = self.memory.gather(indices)
+        frames, depth, poses, times, places = self._read.gather(indices)
+        rows, slots = indices.shape
         if self._table is not None:
-            return Context(frames, depth, poses, indices >= 0, self._table.gather(places)), times
-        worlds, slots = indices.shape
-        fov = self.fov[:, None].expand(worlds, slots).flatten()
+            features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
+            features = {name: value.reshape(rows, slots, *value.shape[2:]) for name, value in features.items()}
+            return Context(frames, depth, poses, indices >= 0, features), times
+        fov = self.fov[:, None].expand(rows, slots).flatten()
 
         def encode(positions: list[int]) -> dict[str, Tensor]:
             at = torch.tensor(positions, device=self.device)
@@ -205,7 +277,11 @@ class SceneWorld:
                 frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
             )
 
-        keys = [(world, time) if time >= 0 else None for world, row in enumerate(times.tolist()) for time in row]
+        keys = [
+            (row // self.cameras, time) if time >= 0 else None
+            for row, times_of_row in enumerate(times.tolist())
+            for time in times_of_row
+        ]
         features = self._cache.gather(keys, encode)
-        features = {name: value.unflatten(0, (worlds, slots)) for name, value in features.items()}
+        features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
         return Context(frames, depth, poses, indices >= 0, features), times

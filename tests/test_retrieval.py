@@ -274,6 +274,8 @@ def call(**changes) -> Selection:
         fov=FOV,
         generators=generators(1),
         index=None,
+        anchors=None,
+        cameras=1,
     )
     assert arguments.keys() == inspect.signature(select_context).parameters.keys()
     return select_context(**(arguments | changes))
@@ -294,6 +296,7 @@ def call(**changes) -> Selection:
         ({"fov": math.nan}, "fov=nan; expected degrees between 0 and 180"),
         ({"generators": generators(2)}, "generators has 2 entries; expected one a world, 1"),
         ({"generators": None, "strategy": "random"}, "generators=None, but this strategy draws at random"),
+        ({"anchors": torch.tensor([5])}, r"anchors=\[5\]; expected 1 integers from 0 to below \[5\]"),
     ],
 )
 def test_bad_input_is_named(changes, message):
