@@ -1,8 +1,6 @@
 """The memory of a world: the frames seen so far, with their depth, poses and times."""
 
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,8 +9,7 @@ from torch import Tensor
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.device import is_host
 from ctxmem_env.errors import check_integer
-from ctxmem_env.eviction import EVICTIONS, Eviction, check_eviction
-from ctxmem_env.slot_log import Moment, SlotLog
+from ctxmem_env.eviction import EVICTIONS, check_eviction
 from ctxmem_env.spatial_index import SpatialIndex
 
 _INITIAL_SLOTS = 64
@@ -22,8 +19,7 @@ class Entries(NamedTuple):
     """Remembered frames, k for each world; an empty slot holds zeros and the time -1.
 
     frames uint8 (B, k, H, W, 3); depth float32 (B, k, H, W), metres; poses float32 (B, k, 6);
-    times int64 (B, k); slots int64 (B, k), where a frame lies from its arrival until it is evicted, 0 for an empty one;
-    numbers int64 (B, k), which no two frames of a memory ever share, -1 for an empty slot.
+    times int64 (B, k); slots int64 (B, k), where a frame lies from its arrival until it is evicted, 0 for an empty one.
     """
 
     frames: Tensor
@@ -31,32 +27,14 @@ class Entries(NamedTuple):
     poses: Tensor
     times: Tensor
     slots: Tensor
-    numbers: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class MemoryState:
-    """A moment of one `FrameMemory`; fields as there. T is the longest length, S the slots that there were.
-
-    lengths, counts (B,); poses (B, T, 6); times (B, T); slots (B, S), a permutation of 0 to S - 1 in the order of time,
-    the free ones last.
-    """
-
-    moment: Moment
-    lengths: Tensor
-    counts: Tensor
-    poses: Tensor
-    times: Tensor
-    slots: Tensor
-    index: SpatialIndex | None
-    eviction: Eviction | None
 
 
 class FrameMemory:
     """What B worlds remember, each with its own length.
 
     An entry's index is its place in the order of time, 0 for the oldest. Its time counts the frames that the
-    world was given before it, and like its number it never changes. Depth is stored in half precision: to 4 mm at 8 m.
+    world was given before it; unlike the index it never changes, so a cache may use (world, time) as its key
+    until that world is cleared. Depth is stored in half precision: to 4 mm at 8 m.
 
     Args:
         num_worlds: B, at least 1.
@@ -66,8 +44,6 @@ class FrameMemory:
         eviction: which one goes: of "coverage" the one whose view is best covered by the others, of "oldest" the
             oldest, of "reservoir" one at random, so that a uniform sample of the past is left. See
             `ctxmem_env.eviction`.
-        newest: how many of the newest frames of a world never go, at most `capacity`: where cameras share it, one of
-            each.
 
     Attributes:
         index: where the frames were seen from, kept up to date; None unless the device is the CPU, for elsewhere a
@@ -82,13 +58,11 @@ class FrameMemory:
         capacity: int | None = None,
         device: str | torch.device = "cpu",
         eviction: str = "coverage",
-        newest: int = 1,
     ):
         self.num_worlds = check_integer("num_worlds", num_worlds, 1)
         self.height = check_integer("height", height, 1)
         self.width = check_integer("width", width, 1)
         self.capacity = None if capacity is None else check_integer("capacity", capacity, 1)
-        self._newest = check_integer("newest", newest, 1, self.capacity)
         self.device = torch.device(device)
         # On the CPU whatever the device is: how much is held is known without asking it.
         self._lengths = torch.zeros(num_worlds, dtype=torch.int64)
@@ -97,7 +71,6 @@ class FrameMemory:
         policy = EVICTIONS[check_eviction(eviction)]
         self._eviction = None if capacity is None else policy(num_worlds, capacity, self.device)
         self._allocate(_INITIAL_SLOTS if capacity is None else min(_INITIAL_SLOTS, capacity))
-        self._log = SlotLog(num_worlds, self._slots.shape[1], self.device)
 
     @property
     def lengths(self) -> Tensor:
@@ -142,7 +115,6 @@ class FrameMemory:
         self._counts[worlds] += 1
         worlds, end, counts = (value.to(self.device) for value in (worlds, end, counts))
         slots = self._slots[worlds, end]
-        self._log.overwrite(worlds, slots, (self._frames, self._depth))
         self._frames[worlds, slots] = frames.to(self.device)
         self._depth[worlds, slots] = depth.to(self.device).clamp(max=torch.finfo(torch.float16).max).half()
         self._poses[worlds, end] = poses.to(self._poses)
@@ -174,7 +146,6 @@ class FrameMemory:
             self._poses[world, index] * filled[..., None],
             self._times[world, index].where(filled, -1),
             slots * filled,
-            self._log.numbers[world, slots].where(filled, -1),
         )
 
     def clear(self, worlds: Tensor | Sequence[int] | None = None, fov: float = DEFAULT_FOV, seed: int = 0) -> None:
@@ -192,37 +163,6 @@ class FrameMemory:
             if self._eviction is not None:
                 self._eviction.clear(world, fov, seed)
 
-    def clone_state(self) -> MemoryState:
-        """This moment, for `restore_state`. Frames and depth are not copied before something else takes their place."""
-        filled = torch.arange(self._slots.shape[1], device=self.device) < self.lengths[:, None]
-        return MemoryState(
-            self._log.hold(torch.zeros_like(filled).scatter_(1, self._slots, filled)),
-            self._lengths.clone(),
-            self._counts.clone(),
-            self.poses.clone(),
-            self.times.clone(),
-            self._slots.clone(),
-            deepcopy(self.index),
-            deepcopy(self._eviction),
-        )
-
-    def restore_state(self, state: MemoryState) -> tuple[Tensor, Tensor]:
-        """Goes back to a moment of this memory, as often as one likes; worlds (n,) and slots (n,) that were rewritten.
-
-        Raises:
-            ValueError: a state of another memory.
-        """
-        if not isinstance(state, MemoryState) or state.moment not in self._log:
-            raise ValueError("the state is not one that clone_state of this memory gave; a file takes it to another one.")
-        rewritten = self._log.put_back(state.moment, (self._frames, self._depth))
-        self._lengths[:], self._counts[:] = state.lengths, state.counts
-        self._poses[:, : state.poses.shape[1]], self._times[:, : state.times.shape[1]] = state.poses, state.times
-        size = state.slots.shape[1]
-        self._slots[:, :size] = state.slots
-        self._slots[:, size:] = torch.arange(size, self._slots.shape[1], device=self.device)
-        self.index, self._eviction = deepcopy(state.index), deepcopy(state.eviction)
-        return rewritten
-
     def _allocate(self, slots: int) -> None:
         worlds, height, width, device = self.num_worlds, self.height, self.width, self.device
         # Pixels lie where they were first written; only the tables below are kept in the order of time.
@@ -239,7 +179,6 @@ class FrameMemory:
         new = self._frames, self._depth, self._poses, self._times, self._slots
         for source, target in zip(old, new, strict=True):
             target[:, :size] = source
-        self._log.resize(self._slots.shape[1])
 
     def _evict(self, worlds: Tensor) -> None:
         """Drops one entry of worlds that hold `capacity` frames; its slot is the next to be written."""
@@ -249,8 +188,7 @@ class FrameMemory:
         self._lengths[worlds] -= 1
         worlds = worlds.to(self.device)
         slots = self._slots[worlds]
-        kept = self._newest - 1  # besides the one that comes
-        freed = self._eviction.choose(worlds, slots[:, : self.capacity - kept], [count - kept for count in counts])
+        freed = self._eviction.choose(worlds, slots, counts)
         if self.index is not None:
             for world, slot in zip(worlds.tolist(), freed.tolist(), strict=True):
                 self.index.remove(world, slot)
@@ -283,33 +221,3 @@ class FrameMemory:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {shape}.")
             if is_host(value) and not bool(value.isfinite().all()):
                 raise ValueError(f"{name} holds NaN or infinity; expected finite metres and radians.")
-
-
-class SharedMemory:
-    """A `FrameMemory` as it is read where `cameras` share each of its worlds: row = world * cameras + camera.
-
-    Poses, lengths and index hold a row for each camera, and `gather` takes one; frames are stored once a world.
-    """
-
-    def __init__(self, memory: FrameMemory, cameras: int):
-        self.memory, self.cameras = memory, cameras
-
-    @property
-    def lengths(self) -> Tensor:
-        """Frames that the world of each row holds, int64 (B * cameras,)."""
-        return self.memory.lengths.repeat_interleave(self.cameras)
-
-    @property
-    def poses(self) -> Tensor:
-        """As of `FrameMemory`, (B * cameras, T, 6); of a single world no pose is copied."""
-        return self.memory.poses[:, None].expand(-1, self.cameras, -1, -1).flatten(0, 1)
-
-    @property
-    def index(self) -> SpatialIndex | None:
-        """As of `FrameMemory`, with a row for each camera."""
-        return None if self.memory.index is None else self.memory.index.repeated(self.cameras)
-
-    def gather(self, indices: Tensor) -> Entries:
-        """The entries at `indices` int64 (B * cameras, k), -1 for an empty slot."""
-        entries = self.memory.gather(indices.reshape(self.memory.num_worlds, -1))
-        return Entries(*(part.reshape(*indices.shape, *part.shape[2:]) for part in entries))
