@@ -1,7 +1,7 @@
 """Going to a goal by its bearing, with or without a look at what stands in the way."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
