@@ -44,6 +44,8 @@ class FrameMemory:
         eviction: which one goes: of "coverage" the one whose view is best covered by the others, of "oldest" the
             oldest, of "reservoir" one at random, so that a uniform sample of the past is left. See
             `ctxmem_env.eviction`.
+        newest: how many of the newest frames of a world never go, at most `capacity`: where cameras share it, one of
+            each.
 
     Attributes:
         index: where the frames were seen from, kept up to date; None unless the device is the CPU, for elsewhere a
@@ -58,11 +60,13 @@ class FrameMemory:
         capacity: int | None = None,
         device: str | torch.device = "cpu",
         eviction: str = "coverage",
+        newest: int = 1,
     ):
         self.num_worlds = check_integer("num_worlds", num_worlds, 1)
         self.height = check_integer("height", height, 1)
         self.width = check_integer("width", width, 1)
         self.capacity = None if capacity is None else check_integer("capacity", capacity, 1)
+        self._newest = check_integer("newest", newest, 1, self.capacity)
         self.device = torch.device(device)
         # On the CPU whatever the device is: how much is held is known without asking it.
         self._lengths = torch.zeros(num_worlds, dtype=torch.int64)
@@ -188,7 +192,8 @@ class FrameMemory:
         self._lengths[worlds] -= 1
         worlds = worlds.to(self.device)
         slots = self._slots[worlds]
-        freed = self._eviction.choose(worlds, slots, counts)
+        kept = self._newest - 1  # besides the one that comes
+        freed = self._eviction.choose(worlds, slots[:, : self.capacity - kept], [count - kept for count in counts])
         if self.index is not None:
             for world, slot in zip(worlds.tolist(), freed.tolist(), strict=True):
                 self.index.remove(world, slot)
@@ -221,3 +226,33 @@ class FrameMemory:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {shape}.")
             if is_host(value) and not bool(value.isfinite().all()):
                 raise ValueError(f"{name} holds NaN or infinity; expected finite metres and radians.")
+
+
+class SharedMemory:
+    """A `FrameMemory` as it is read where `cameras` share each of its worlds: row = world * cameras + camera.
+
+    Poses, lengths and index hold a row for each camera, and `gather` takes one; frames are stored once a world.
+    """
+
+    def __init__(self, memory: FrameMemory, cameras: int):
+        self.memory, self.cameras = memory, cameras
+
+    @property
+    def lengths(self) -> Tensor:
+        """Frames that the world of each row holds, int64 (B * cameras,)."""
+        return self.memory.lengths.repeat_interleave(self.cameras)
+
+    @property
+    def poses(self) -> Tensor:
+        """As of `FrameMemory`, (B * cameras, T, 6); of a single world no pose is copied."""
+        return self.memory.poses[:, None].expand(-1, self.cameras, -1, -1).flatten(0, 1)
+
+    @property
+    def index(self) -> SpatialIndex | None:
+        """As of `FrameMemory`, with a row for each camera."""
+        return None if self.memory.index is None else self.memory.index.repeated(self.cameras)
+
+    def gather(self, indices: Tensor) -> Entries:
+        """The entries at `indices` int64 (B * cameras, k), -1 for an empty slot."""
+        entries = self.memory.gather(indices.reshape(self.memory.num_worlds, -1))
+        return Entries(*(part.reshape(*indices.shape, *part.shape[2:]) for part in entries))

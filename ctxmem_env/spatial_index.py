@@ -38,6 +38,12 @@ class SpatialIndex:
         """Remove all frames of a world."""
         self._worlds[world] = _World()
 
+    def repeated(self, times: int) -> "SpatialIndex":
+        """These worlds, each `times` times in a row; valid until a world is cleared."""
+        index = SpatialIndex(0)
+        index._worlds = [world for world in self._worlds for _ in range(times)]
+        return index
+
     @property
     def lengths(self) -> list[int]:
         """Frames of each world."""
