@@ -1,50 +1,14 @@
-"""PPO of Stable-Baselines3 in a generated world. A few steps only: it shows how the two fit together.
-
-The task "roam" pays no reward, so a wrapper pays one for standing where the camera has not been before.
+"""PPO of Stable-Baselines3 in generated worlds, many in a batch.
 
 pip install -e ".[agents]"
-python agents/ppo.py --steps 256
+python agents/ppo.py --task point_goal
+
+Writes checkpoints, a curve and, at last, the policy as one small file that `ctxmem_env.policies.load_policy` reads.
+Run again, it goes on from the last checkpoint. Hyperparameters: configs/agents/ppo_TASK.yaml.
 """
 
-import argparse
-
-import gymnasium as gym
 from stable_baselines3 import PPO
-from stable_baselines3.common.monitor import Monitor
-
-import ctxmem_env  # noqa: F401  registers the environments
-
-
-class NewPlaces(gym.Wrapper):
-    """Reward 1 for each square of half a metre that the camera enters for the first time."""
-
-    def reset(self, **kwargs):
-        observation, info = self.env.reset(**kwargs)
-        self.visited = {self.square(info)}
-        return observation, info
-
-    def step(self, action):
-        observation, _, terminated, truncated, info = self.env.step(action)
-        reward = float(self.square(info) not in self.visited)
-        self.visited.add(self.square(info))
-        return observation, reward, terminated, truncated, info
-
-    @staticmethod
-    def square(info):
-        return tuple((info["pose"][:2] // 0.5).astype(int).tolist())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--steps", type=int, default=256)
-    args = parser.parse_args()
-
-    env = Monitor(NewPlaces(gym.make("CtxMemScene-v0", model=args.model, max_episode_steps=64)))
-    agent = PPO("CnnPolicy", env, n_steps=64, batch_size=32, n_epochs=2, seed=0, verbose=1)
-    agent.learn(args.steps)
-    print(f"{args.steps} steps, returns of the episodes: {env.get_episode_rewards()}")
-
+from training import train
 
 if __name__ == "__main__":
-    main()
+    train(PPO, "ppo", "MultiInputPolicy", __doc__)

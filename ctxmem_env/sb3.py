@@ -93,6 +93,8 @@ class SceneVecEnv(VecEnv):
             infos[world] = last[world] | {"terminal_observation": batched["final_obs"][world]}
         for info, terminated, truncated in zip(infos, terminations, truncations, strict=True):
             info["TimeLimit.truncated"] = bool(truncated and not terminated)
+            if "success" in info:
+                info["is_success"] = info["success"]  # the name by which Stable-Baselines3 logs it
         return observations, rewards.astype(np.float32), ended, infos
 
     def get_images(self) -> Sequence[np.ndarray | None]:
