@@ -76,7 +76,7 @@ def evaluate(
         figures.append(_figures(groups, tour, replay, name))
     results = {"version": VERSION, "model": model, "scenes": {"split": "test", "seeds": [seeds[0], seeds[-1]]}}
     results |= {"steps": steps, "num_steps": num_steps or generator.default_num_steps, "num_context": num_context}
-    results |= {"machine": describe_machine(), "commit": _commit(), "figures": figures}
+    results |= {"machine": describe_machine(), "commit": describe_commit(), "figures": figures}
     Path(out).write_text(json.dumps(results, indent=1) + "\n")
     if sheet is not None and shown is not None:
         save_walk_sheet(Path(sheet), *shown)
@@ -96,7 +96,7 @@ def evaluate_and_write_collisions(
             raise ValueError(f"{name}={str(value)!r} has no meaning for protocol='collisions'; leave it out.")
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     figures = [evaluate_collisions(tour_frames=tour, **arguments) for tour in tours]
-    results = {"version": VERSION, "machine": describe_machine(), "commit": _commit(), "figures": figures}
+    results = {"version": VERSION, "machine": describe_machine(), "commit": describe_commit(), "figures": figures}
     Path(out).write_text(json.dumps(results, indent=1) + "\n")
     return results
 
@@ -142,7 +142,8 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
+def describe_commit() -> str | None:
+    """The commit of the source that figures were measured with; None outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
