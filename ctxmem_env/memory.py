@@ -1,6 +1,8 @@
 """The memory of a world: the frames seen so far, with their depth, poses and times."""
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.device import is_host
 from ctxmem_env.errors import check_integer
-from ctxmem_env.eviction import EVICTIONS, check_eviction
+from ctxmem_env.eviction import EVICTIONS, Eviction, check_eviction
+from ctxmem_env.slot_log import Moment, SlotLog
 from ctxmem_env.spatial_index import SpatialIndex
 
 _INITIAL_SLOTS = 64
@@ -19,7 +22,8 @@ class Entries(NamedTuple):
     """Remembered frames, k for each world; an empty slot holds zeros and the time -1.
 
     frames uint8 (B, k, H, W, 3); depth float32 (B, k, H, W), metres; poses float32 (B, k, 6);
-    times int64 (B, k); slots int64 (B, k), where a frame lies from its arrival until it is evicted, 0 for an empty one.
+    times int64 (B, k); slots int64 (B, k), where a frame lies from its arrival until it is evicted, 0 for an empty one;
+    numbers int64 (B, k), which no two frames of a memory ever share, -1 for an empty slot.
     """
 
     frames: Tensor
@@ -27,14 +31,32 @@ class Entries(NamedTuple):
     poses: Tensor
     times: Tensor
     slots: Tensor
+    numbers: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryState:
+    """A moment of one `FrameMemory`; fields as there. T is the longest length, S the slots that there were.
+
+    lengths, counts (B,); poses (B, T, 6); times (B, T); slots (B, S), a permutation of 0 to S - 1 in the order of time,
+    the free ones last.
+    """
+
+    moment: Moment
+    lengths: Tensor
+    counts: Tensor
+    poses: Tensor
+    times: Tensor
+    slots: Tensor
+    index: SpatialIndex | None
+    eviction: Eviction | None
 
 
 class FrameMemory:
     """What B worlds remember, each with its own length.
 
     An entry's index is its place in the order of time, 0 for the oldest. Its time counts the frames that the
-    world was given before it; unlike the index it never changes, so a cache may use (world, time) as its key
-    until that world is cleared. Depth is stored in half precision: to 4 mm at 8 m.
+    world was given before it, and like its number it never changes. Depth is stored in half precision: to 4 mm at 8 m.
 
     Args:
         num_worlds: B, at least 1.
@@ -75,6 +97,7 @@ class FrameMemory:
         policy = EVICTIONS[check_eviction(eviction)]
         self._eviction = None if capacity is None else policy(num_worlds, capacity, self.device)
         self._allocate(_INITIAL_SLOTS if capacity is None else min(_INITIAL_SLOTS, capacity))
+        self._log = SlotLog(num_worlds, self._slots.shape[1], self.device)
 
     @property
     def lengths(self) -> Tensor:
@@ -119,6 +142,7 @@ class FrameMemory:
         self._counts[worlds] += 1
         worlds, end, counts = (value.to(self.device) for value in (worlds, end, counts))
         slots = self._slots[worlds, end]
+        self._log.overwrite(worlds, slots, (self._frames, self._depth))
         self._frames[worlds, slots] = frames.to(self.device)
         self._depth[worlds, slots] = depth.to(self.device).clamp(max=torch.finfo(torch.float16).max).half()
         self._poses[worlds, end] = poses.to(self._poses)
@@ -150,6 +174,7 @@ class FrameMemory:
             self._poses[world, index] * filled[..., None],
             self._times[world, index].where(filled, -1),
             slots * filled,
+            self._log.numbers[world, slots].where(filled, -1),
         )
 
     def clear(self, worlds: Tensor | Sequence[int] | None = None, fov: float = DEFAULT_FOV, seed: int = 0) -> None:
@@ -167,6 +192,42 @@ class FrameMemory:
             if self._eviction is not None:
                 self._eviction.clear(world, fov, seed)
 
+    def clone_state(self) -> MemoryState:
+        """This moment, for `restore_state`. Frames and depth are not copied before something else takes their place."""
+        filled = torch.arange(self._slots.shape[1], device=self.device) < self.lengths[:, None]
+        return MemoryState(
+            self._log.hold(torch.zeros_like(filled).scatter_(1, self._slots, filled)),
+            self._lengths.clone(),
+            self._counts.clone(),
+            self.poses.clone(),
+            self.times.clone(),
+            self._slots.clone(),
+            deepcopy(self.index),
+            deepcopy(self._eviction),
+        )
+
+    def restore_state(self, state: MemoryState) -> tuple[Tensor, Tensor]:
+        """Goes back to a moment of this memory, as often as one likes; worlds (n,) and slots (n,) that were rewritten.
+
+        Raises:
+            ValueError: a state of another memory.
+        """
+        if not isinstance(state, MemoryState) or state.moment not in self._log:
+            raise ValueError("state is not one that clone_state gave here; another memory is reached by a file alone.")
+        rewritten = self._log.put_back(state.moment, (self._frames, self._depth))
+        self._lengths[:], self._counts[:] = state.lengths, state.counts
+        self._poses[:, : state.poses.shape[1]], self._times[:, : state.times.shape[1]] = state.poses, state.times
+        size = state.slots.shape[1]
+        self._slots[:, :size] = state.slots
+        self._slots[:, size:] = torch.arange(size, self._slots.shape[1], device=self.device)
+        self.index, self._eviction = deepcopy(state.index), deepcopy(state.eviction)
+        return rewritten
+
+    def at(self, worlds: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames (n, H, W, 3), depth (n, H, W) and poses (n, 6) of what lies in `slots` (n,) of `worlds` (n,)."""
+        index = (self._slots[worlds] == slots[:, None]).long().argmax(1)
+        return self._frames[worlds, slots], self._depth[worlds, slots].float(), self._poses[worlds, index]
+
     def _allocate(self, slots: int) -> None:
         worlds, height, width, device = self.num_worlds, self.height, self.width, self.device
         # Pixels lie where they were first written; only the tables below are kept in the order of time.
@@ -183,6 +244,7 @@ class FrameMemory:
         new = self._frames, self._depth, self._poses, self._times, self._slots
         for source, target in zip(old, new, strict=True):
             target[:, :size] = source
+        self._log.resize(self._slots.shape[1])
 
     def _evict(self, worlds: Tensor) -> None:
         """Drops one entry of worlds that hold `capacity` frames; its slot is the next to be written."""

@@ -44,6 +44,11 @@ class SpatialIndex:
         index._worlds = [world for world in self._worlds for _ in range(times)]
         return index
 
+    def __deepcopy__(self, memo: dict) -> "SpatialIndex":
+        index = SpatialIndex(0)
+        index._worlds = [world.copy() for world in self._worlds]
+        return index
+
     @property
     def lengths(self) -> list[int]:
         """Frames of each world."""
@@ -54,7 +59,7 @@ class SpatialIndex:
         return self._worlds[world].length
 
     def within(self, world: int, x: float, y: float, radius: float) -> list[int]:
-        """Slots, in no order, of all frames at most `radius` metres from (x, y), and of a few beyond."""
+        """Slots, ascending, of all frames at most `radius` metres from (x, y), and of a few beyond."""
         return self._worlds[world].within(x, y, radius)
 
     def poses(self, world: int, slots: np.ndarray) -> np.ndarray:
@@ -75,6 +80,13 @@ class _World:
         self.order = np.zeros(_FIRST_SLOTS, dtype=np.int64)
         self._strips: dict[int, tuple[list[float], list[int]]] = {}
         self._buckets: dict[tuple[int, ...], list[int]] = {}  # slots, oldest first
+
+    def copy(self) -> "_World":
+        other = _World()
+        other.length, other.poses, other.order = self.length, self.poses.copy(), self.order.copy()
+        other._strips = {row: (xs.copy(), slots.copy()) for row, (xs, slots) in self._strips.items()}
+        other._buckets = {bucket: same.copy() for bucket, same in self._buckets.items()}
+        return other
 
     def append(self, slot: int, pose: list[float]) -> None:
         if slot >= len(self.order):
@@ -113,6 +125,7 @@ class _World:
                 xs, slots = self._strips[row]
                 half = math.sqrt(radius * radius - aside * aside)
                 found += slots[bisect_left(xs, x - half) : bisect_right(xs, x + half)]
+        found.sort()  # not in an order that tells in which way the index came about
         return found
 
     def _show(self, slot: int) -> None:

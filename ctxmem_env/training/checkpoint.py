@@ -1,7 +1,6 @@
 """Checkpoints of a training run: safetensors and JSON, written whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` through a temporary file beside it, synced to disk before it takes the name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+from ctxmem_env.atomic import open_whole
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
@@ -42,7 +33,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """One file: tensors, and `facts` (JSON types) in its header."""
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
-    write_atomically(path, save(tensors, metadata={"facts": json.dumps(facts)}))
+    data = save(tensors, metadata={"facts": json.dumps(facts)})
+    with open_whole(path) as file:
+        file.write(data)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
