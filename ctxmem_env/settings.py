@@ -27,7 +27,10 @@ MAX_POSITION = 100_000.0  # metres; ten times as far as an episode may start
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `GenerativeSceneEnv`, checked. Height and width, in pixels, are those of the model's frames."""
+    """The arguments of `GenerativeSceneEnv`, checked. Height and width, in pixels, are those of the model's frames.
+
+    of_worlds: as JSON types, those by which an open world goes on: two environments that share them agree on its course.
+    """
 
     model: str | Generator
     height: int
@@ -46,6 +49,7 @@ class Settings:
     seed_depth: str
     device: str
     render_mode: str | None
+    of_worlds: dict[str, Any]
 
     @property
     def clearance(self) -> float:
@@ -118,6 +122,22 @@ def check_settings(
         seed_depth=seed_depth,
         device=check_device(device),
         render_mode=render_mode,
+        of_worlds={
+            "task": task,
+            "reward": reward,
+            "actions": actions,
+            "observation": observation,
+            "retrieval": getattr(retrieval, "__qualname__", retrieval),
+            "num_context": num_context,
+            "memory_capacity": memory_capacity,
+            "eviction": eviction,
+            "num_steps": None if num_steps is None else int(num_steps),
+            "step_length": float(step_length),
+            "turn_angle": float(turn_angle),
+            "collisions": bool(collisions),
+            "body_radius": float(body_radius),
+            "sliding": bool(sliding),
+        },
     )
 
 

@@ -1,7 +1,9 @@
 """The one transition: a batch of worlds that a generator paints view by view from what it remembers."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +13,11 @@ from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator
-from ctxmem_env.memory import FrameMemory, SharedMemory
+from ctxmem_env.memory import FrameMemory, MemoryState, SharedMemory
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
+
+_STATE = ("poses", "fov", "_since", "_unopened")  # of a world, besides its memory and random generators
+_AT_ONCE = 64  # frames that are encoded again
 
 
 @dataclass
@@ -35,6 +40,15 @@ class Step:
     overlap: Tensor
     context: Context
     collided: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class WorldState:
+    """A moment of one `SceneWorld`: its memory, the states of its random generators, and its other `parts` by name."""
+
+    memory: MemoryState
+    generators: list[Tensor]
+    parts: dict[str, Any]
 
 
 class SceneWorld:
@@ -211,6 +225,30 @@ class SceneWorld:
             collided,
         )
 
+    def clone_state(self) -> WorldState:
+        """This moment of all worlds, for `restore_state`; no frame is copied before another one takes its place."""
+        parts = deepcopy({name: getattr(self, name) for name in _STATE})
+        return WorldState(self.memory.clone_state(), [rng.get_state() for rng in self.generators], parts)
+
+    @torch.no_grad()
+    def restore_state(self, state: WorldState) -> None:
+        """Go back to a moment of these worlds, as often as one likes; ValueError for a state of other ones."""
+        if not isinstance(state, WorldState):
+            raise ValueError(f"state is a {type(state).__name__}; expected what clone_state gave.")
+        worlds, slots = self.memory.restore_state(state.memory)
+        for rng, own in zip(self.generators, state.generators, strict=True):
+            rng.set_state(own)
+        self.__dict__.update(deepcopy(state.parts))
+        if self._table is not None:
+            for at in torch.arange(len(slots), device=self.device).split(_AT_ONCE):
+                self._encode_again(worlds[at], slots[at])
+
+    def _encode_again(self, worlds: Tensor, slots: Tensor) -> None:
+        """Features of frames that were put back into `slots` (n,) of `worlds` (n,)."""
+        frames, depth, poses = self.memory.at(worlds, slots)
+        features = self.generator.encode(frames, depth, poses, self.fov[worlds * self.cameras])
+        self._table.store(worlds, slots, features)
+
     @property
     def _read(self) -> FrameMemory | SharedMemory:
         """The memory with a row for each camera."""
@@ -263,7 +301,7 @@ class SceneWorld:
 
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:
         """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
-        frames, depth, poses, times, places = self._read.gather(indices)
+        frames, depth, poses, times, places, numbers = self._read.gather(indices)
         rows, slots = indices.shape
         if self._table is not None:
             features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
@@ -278,9 +316,9 @@ class SceneWorld:
             )
 
         keys = [
-            (row // self.cameras, time) if time >= 0 else None
-            for row, times_of_row in enumerate(times.tolist())
-            for time in times_of_row
+            (row // self.cameras, number) if number >= 0 else None
+            for row, numbers_of_row in enumerate(numbers.tolist())
+            for number in numbers_of_row
         ]
         features = self._cache.gather(keys, encode)
         features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}

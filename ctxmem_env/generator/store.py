@@ -77,7 +77,9 @@ def read_generator(folder: Path) -> SceneGenerator:
         if not tensors[name].isfinite().all():
             raise ValueError(f"model={str(folder)!r}: {name} holds NaN or infinity; fetch the weights again")
     transformer.load_state_dict(tensors)
-    return SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 1))
+    generator = SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 1))
+    generator.weights_sha256 = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
+    return generator
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
