@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from ctxmem_env.config import load_config
+from ctxmem_env.plotting import plot_learning_curve
 from ctxmem_env.policies.from_sb3 import SceneFeatures, export_policy
 from ctxmem_env.policies.network import save_policy
 from ctxmem_env.sb3 import make_sb3_vec_env
@@ -118,6 +120,8 @@ def run(algorithm: type[BaseAlgorithm], name: str, policy: str, args: argparse.N
     if algorithm is PPO and isinstance(env.action_space, spaces.Discrete):
         facts = {"algorithm": name, "steps": model.num_timesteps, "env_id": args.env_id, "env": config.env}
         results["policy"] = str(save_policy(export_policy(model, task, facts), out / "policy.safetensors"))
+    if importlib.util.find_spec("matplotlib") and '"episodes"' in (out / "curve.jsonl").read_text():
+        results["picture"] = str(plot_learning_curve(out / "curve.jsonl", out / "curve.png"))
     return results | {"interrupted": interrupted, "seconds": seconds_so_far(out)}
 
 

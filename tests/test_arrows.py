@@ -46,6 +46,7 @@ ALLOWED = {
     "vector": {"batch", "env", "generator", "opening", "recording", "scenes", "settings", "sight", "start", "world"},
     "true_scene": {"dynamics", "env", "generator", "memory", "scenes", "settings", "vector"},
     "sb3": set(),
+    "plotting": set(),
     "policies": {"actions", "camera", "dynamics", "settings"},
     "testing": {"generator"},
     "training": {"atomic", "camera", "config", "device", "evaluation", "generator", "retrieval", "scenes", "world"},

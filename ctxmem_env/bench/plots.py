@@ -1,9 +1,10 @@
 """A picture of each benchmark's results. Needs matplotlib, the extra `plot`."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ctxmem_env.plotting import check_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,12 +15,6 @@ _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 _STEP_PARTS = ("collision", "retrieval", "encoding", "denoising", "rest")
 _TRAIN_PARTS = ("repainting", "forward", "backward", "update")
 _DPI = 120
-
-
-def check_plots() -> None:
-    """ValueError where matplotlib is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("plot needs matplotlib, which is not installed; pip install 'ctxmem-env[plot]'.")
 
 
 def save_plot(results: dict, folder: str | Path) -> Path:
