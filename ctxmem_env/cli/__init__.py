@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -100,20 +100,28 @@ class Train(Command):
 class Evaluate(TorchCommand):
     """Compare a generator with the true scenes, beside painters that copy remembered frames."""
 
-    protocol: Literal["views", "collisions"] = "views"
-    """What the generator paints, on true frames and on its own; or whether it stops a camera where the scene does."""
+    protocol: Literal["views", "collisions", "transfer"] = "views"
+    """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does; or
+    whether policies do as well in it as in the scene."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
     """Number of test scenes."""
-    steps: int = 50
-    """Steps of each walk."""
+    steps: Annotated[int | None, arg(metavar="INT")] = None
+    """Steps of each walk, by default 50; of transfer the most of an episode, by default 200."""
     num_steps: Annotated[int | None, arg(metavar="INT")] = None
     """Denoising steps. By default those of the model."""
     num_context: int = 8
     """Number of context frames."""
-    tours: tuple[int, ...] = (12, 0)
-    """Numbers of true frames in memory before a walk; one evaluation for each."""
+    tours: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Numbers of true frames in memory before a walk, by default 12 and 0; one evaluation for each. Of transfer one, by
+    default 12."""
+    task: Annotated[str | None, arg(metavar="TASK")] = None
+    """Of transfer: what the policies are to do. By default point_goal."""
+    policies: Annotated[str | None, arg(metavar="POLICY,...")] = None
+    """Of transfer: names or folders of policies, with commas between them."""
+    retrieval: Annotated[str | None, arg(metavar="NAME,...")] = None
+    """Of transfer: how context is chosen from memory, one evaluation for each name. By default fov."""
     out: Path = Path("results.json")
     """File that the results are written to."""
     sheet: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -124,11 +132,10 @@ class Evaluate(TorchCommand):
     """No progress bar."""
 
     def run(self) -> dict:
-        from ctxmem_env.evaluation.run import evaluate, evaluate_and_write_collisions
+        from ctxmem_env.cli.evaluate import evaluate_command
 
         self.limit_threads()
-        options = {name: value for name, value in asdict(self).items() if name not in ("debug", "threads", "protocol")}
-        return evaluate(**options) if self.protocol == "views" else evaluate_and_write_collisions(**options)
+        return evaluate_command(self)
 
 
 Subcommand = (

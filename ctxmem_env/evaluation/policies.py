@@ -58,28 +58,14 @@ def evaluate_policy(
     Raises:
         ValueError: arguments that do not fit, or a policy that does not fit the environment.
     """
-    if not isinstance(policy, Policy):
-        raise ValueError(f"policy={policy!r} has no method predict; make one with ctxmem_env.policies.make_policy.")
-    if env_id not in ENV_IDS:
-        raise unknown_name("env_id", env_id, ENV_IDS)
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     check_integer("scenes", scenes, 2, len(SPLITS[split]))
     check_integer("max_episode_steps", max_episode_steps, 1)
     check_integer("seed", seed, 0)
     seeds = list(SPLITS[split][:scenes])
-    arguments = environment_arguments(policy) | env_kwargs
-    envs = gym.make_vec(
-        env_id,
-        min(_WORLDS, scenes),
-        task=task,
-        max_episode_steps=max_episode_steps,
-        autoreset_mode=AutoresetMode.DISABLED,
-        **arguments,
-    )
+    envs = make_worlds(policy, env_id, min(_WORLDS, scenes), task, max_episode_steps, **env_kwargs)
     try:
-        spaces = envs.single_observation_space, envs.single_action_space
-        check_policy(policy, task, arguments["observation"], arguments["actions"], *spaces)
         episodes = run_episodes(policy, envs, seeds, seed, deterministic, quiet)
     finally:
         envs.close()
@@ -94,6 +80,28 @@ def evaluate_policy(
         "figures": {name: summarize(name, values) for name, values in episodes.items() if name != "scene"},
         "episodes": episodes,
     }
+
+
+def make_worlds(
+    policy: Policy, env_id: str, num_envs: int, task: str, max_episode_steps: int | None = None, **env_kwargs: Any
+) -> gym.vector.VectorEnv:
+    """Worlds in which the policy can act, autoreset mode DISABLED; ValueError where it does not fit `env_kwargs`."""
+    if not isinstance(policy, Policy):
+        raise ValueError(f"policy={policy!r} has no method predict; make one with ctxmem_env.policies.make_policy.")
+    if env_id not in ENV_IDS:
+        raise unknown_name("env_id", env_id, ENV_IDS)
+    arguments = environment_arguments(policy) | env_kwargs
+    envs = gym.make_vec(
+        env_id,
+        num_envs,
+        task=task,
+        max_episode_steps=max_episode_steps,
+        autoreset_mode=AutoresetMode.DISABLED,
+        **arguments,
+    )
+    spaces = envs.single_observation_space, envs.single_action_space
+    check_policy(policy, task, arguments["observation"], arguments["actions"], *spaces)
+    return envs
 
 
 def run_episodes(
@@ -144,7 +152,9 @@ def run_episodes(
 def summarize(name: str, values: Sequence[float]) -> dict[str, float]:
     """Mean of the episodes' values and the ends of its 95 % interval."""
     if name == "success":
+        mean = sum(values) / len(values)
         low, high = wilson_interval(sum(values), len(values))
-        return {"mean": sum(values) / len(values), "low": low, "high": high}
-    mean, half = mean_interval(torch.tensor(values))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    else:
+        mean, half = mean_interval(torch.tensor(values))
+        low, high = mean - half, mean + half
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
