@@ -1,8 +1,10 @@
 """Opening the worlds behind a face: the model, the memory, and the first frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,12 +46,13 @@ class Opening(NamedTuple):
         world.reset(index, self.frames, self.depth, self.poses, self.fov, self.seed)
 
 
-def open_worlds(settings: Settings, num_worlds: int) -> SceneWorld:
+def open_worlds(settings: Settings, num_worlds: int, cameras: int = 1) -> SceneWorld:
     """Worlds without frames, over the model; ValueError when the device is not here or memory is full."""
     model, device = settings.model, resolve_device(settings.device)
     generator = load_generator(model, settings.device) if isinstance(model, str) else model
     with explain_full_memory(settings, num_worlds, device):
-        settings.task.open(num_worlds, settings.height, settings.width, device)
+        settings.task.cameras = cameras
+        settings.task.open(num_worlds * cameras, settings.height, settings.width, device)
         return SceneWorld(
             generator,
             num_worlds,
@@ -60,24 +63,59 @@ def open_worlds(settings: Settings, num_worlds: int) -> SceneWorld:
             num_steps=settings.num_steps,
             device=device,
             dynamics=settings.dynamics,
+            cameras=cameras,
         )
 
 
-def draw_opening(settings: Settings, world: SceneWorld, start: Start, rng: np.random.Generator) -> Opening:
-    """The first frames of one world, which is not reset yet; ValueError when the pose is not in free space."""
+def draw_openings(settings: Settings, world: SceneWorld, start: Start, rng: np.random.Generator) -> list[Opening]:
+    """What each camera of a world begins with, the first one as `start` says.
+
+    The others stand at free places of the same scene, each with a tour of its own; of a photograph all begin with the
+    same frames. Errors as of `draw_opening`.
+    """
+    openings = [draw_opening(settings, world, start, rng)]
+    for _ in range(1, world.cameras):
+        first = openings[0]
+        if first.scenes is None:
+            drawn = settings.task.draw(first.beginning, start.goal, rng)
+            openings.append(first._replace(drawn=drawn))
+        else:
+            scene = first.beginning.place.scene
+            openings.append(draw_opening(settings, world, replace(start, pose=None), rng, scene))
+    return openings
+
+
+def reset_shared(openings: Sequence[Opening], world: SceneWorld, task: Task) -> None:
+    """Start a single world over whose cameras begin with these openings, and remember each frame once."""
+    for camera, opening in enumerate(openings):
+        task.begin(camera, opening.beginning, opening.drawn)
+    first = openings[0]
+    different = openings[:1] if first.scenes is None else openings
+    frames, depth, poses = (torch.cat([opening[part] for opening in different]) for part in range(3))
+    ends = [end - 1 for end in accumulate(len(opening.frames) for opening in different)]
+    starts = [ends[min(camera, len(ends) - 1)] for camera in range(len(openings))]
+    world.reset(0, frames, depth, poses, first.fov, first.seed, starts)
+
+
+def draw_opening(
+    settings: Settings, world: SceneWorld, start: Start, rng: np.random.Generator, scene: Scene | None = None
+) -> Opening:
+    """The first frames of one world, which is not reset yet; ValueError when the pose is not in free space.
+
+    scene: the one to begin in; None: the one that `start` asks for.
+    """
     # Both are drawn whatever the options are, so that these do not shift the randomness that follows.
     scene_seed = SPLITS["train"][int(rng.integers(len(SPLITS["train"])))]
     world_seed = int(rng.integers(2**31))
-    frames, depth, poses, scenes = first_frames(start, scene_seed, rng, settings.height, settings.width, world.device)
+    size = settings.height, settings.width
+    frames, depth, poses, scenes = first_frames(start, scene_seed, rng, *size, world.device, scene)
     if depth is None or settings.seed_depth == "estimated":
         with torch.no_grad():
             fov = torch.full((len(frames),), start.fov, device=world.device)
             depth = world.generator.estimate_depth(frames, poses, fov)
     if start.distance is not None:  # a picture alone has no scale
         depth = depth * (start.distance / depth.median())
-    place, (height, width) = OpenPlace(), frames.shape[1:3]
-    if scenes is not None:
-        place = ScenePlace(scenes, settings.clearance, start.fov, height, width)
+    place = OpenPlace() if scenes is None else ScenePlace(scenes, settings.clearance, start.fov, *size)
     beginning = Beginning(frames, depth, poses, start.fov, place)
     drawn = settings.task.draw(beginning, start.goal, rng)
     return Opening(frames, depth, poses, start.fov, world_seed, scenes, beginning, drawn)

@@ -75,12 +75,19 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
 
 
 def first_frames(
-    start: Start, scene_seed: int, rng: np.random.Generator, height: int, width: int, device: torch.device
+    start: Start,
+    scene_seed: int,
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    device: torch.device,
+    scene: Scene | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor, Scene | None]:
     """What is in memory at the first step: frames uint8 (n, H, W, 3), the last one in view, depth and poses (n, 6).
 
     Depth (n, H, W) is exact, as an RGB-D camera measures it, and None for a photograph. Also the scene that was
-    rendered, a batch of one, or None for a photograph. `scene_seed` is the seed where `start` leaves it open.
+    rendered, a batch of one, or None for a photograph. `scene_seed` is the seed where `start` leaves it open; a `scene`
+    that is given goes before both.
     ValueError when the pose is not in free space.
     """
     if start.image is not None:
@@ -88,7 +95,8 @@ def first_frames(
         poses = torch.tensor([start.pose], dtype=torch.float32).repeat(len(turns), 1)
         poses[:, 3:5] += torch.tensor(turns)
         return frames.to(device), None, poses.to(device), None
-    scene = build_scene(start.scene) if isinstance(start.scene, int) else build_scene(scene_seed, start.scene)
+    if scene is None:
+        scene = build_scene(start.scene) if isinstance(start.scene, int) else build_scene(scene_seed, start.scene)
     if start.pose is None:
         pose = spawn(scene, rng)
     else:

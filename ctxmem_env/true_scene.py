@@ -70,8 +70,8 @@ class SceneSurfaces:
         return limit_motion(motion, poses, sweep, self.sliding)
 
 
-class _TrueScenes:
-    """What both faces over the exact renderer have of their own."""
+class TrueScenes:
+    """What all faces over the exact renderer have of their own."""
 
     def reset(self, *, seed=None, options: dict | None = None):
         shared = options if isinstance(options, dict) else {}
@@ -83,11 +83,20 @@ class _TrueScenes:
             )
         return super().reset(seed=seed, options=options)
 
+    @property
+    def _scenes(self) -> Scene:
+        """The scenes that the worlds are in, which a state has to hold as well."""
+        return self._world.generator.scenes
+
+    @_scenes.setter
+    def _scenes(self, scenes: Scene) -> None:
+        self._world.generator.scenes = scenes
+
     def _enter(self, scenes: Scene, world: int) -> None:
         self._world.generator.enter(scenes, world, len(self._world.generators))
 
 
-class TrueSceneEnv(_TrueScenes, GenerativeSceneEnv):
+class TrueSceneEnv(TrueScenes, GenerativeSceneEnv):
     """`CtxMemTrueScene-v0`: `GenerativeSceneEnv` with the exact renderer in place of a model.
 
     Memory and retrieval run as they do there, and `info` reports them, but nothing is painted from them.
@@ -98,10 +107,10 @@ class TrueSceneEnv(_TrueScenes, GenerativeSceneEnv):
 
     def __init__(self, height: int = 64, width: int = 64, **kwargs):
         super().__init__(model=TrueSceneGenerator(height, width), **kwargs)
-        self.settings = _with_the_scene(self.settings)
+        self.settings = with_the_scene(self.settings)
 
 
-class TrueSceneVectorEnv(_TrueScenes, GenerativeSceneVectorEnv):
+class TrueSceneVectorEnv(TrueScenes, GenerativeSceneVectorEnv):
     """`gymnasium.make_vec("CtxMemTrueScene-v0", num_envs=8)`: `GenerativeSceneVectorEnv` over the exact renderer.
 
     It differs from that as `TrueSceneEnv` does from `GenerativeSceneEnv`.
@@ -109,10 +118,10 @@ class TrueSceneVectorEnv(_TrueScenes, GenerativeSceneVectorEnv):
 
     def __init__(self, num_envs: int = 1, height: int = 64, width: int = 64, **kwargs):
         super().__init__(num_envs, model=TrueSceneGenerator(height, width), **kwargs)
-        self.settings = _with_the_scene(self.settings)
+        self.settings = with_the_scene(self.settings)
 
 
-def _with_the_scene(settings: Settings) -> Settings:
+def with_the_scene(settings: Settings) -> Settings:
     """With surfaces and depth of the scene itself. A generator that knows no scene yet cannot estimate its depth."""
     seen = settings.dynamics
     dynamics = None if seen is None else SceneSurfaces(settings.model, seen.radius, seen.sliding)

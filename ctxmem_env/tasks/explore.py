@@ -21,6 +21,9 @@ class Explore(Task):
     finds all but the end of a view in the view a step behind, and knows no walls. The tour does not count as seen.
     `info` holds `new_area`, what a step has shown for the first time, and `seen_area`, all since the start, in m^2.
 
+    Cameras that share a world share the map of it, around the start of the first one: the reward is that of the team,
+    the same for each camera. Ground pays once, whoever sees it, and once where several see it in the same step.
+
     Randomisation: that of the start.
     Success: none.
     Dense reward: square metres seen for the first time.
@@ -35,14 +38,19 @@ class Explore(Task):
         self.fov, self.new_area, self.seen_area = (torch.zeros(num_worlds, device=device) for _ in range(3))
 
     def begin(self, world: int, beginning: Beginning, drawn: None) -> None:
-        self.start[world], self.fov[world] = beginning.poses[-1, :2], beginning.fov
-        self.seen[world] = False
-        own = slice(world, world + 1)
-        self.seen[own] |= self._look(beginning.poses[-1:].to(self.start), beginning.depth[-1:].to(self.start), own)
-        self.new_area[world], self.seen_area[world] = 0.0, _area(self.seen[own])[0]
+        first = world - world % self.cameras
+        own, team = slice(world, world + 1), slice(first, first + self.cameras)
+        self.fov[world] = beginning.fov
+        if world == first:
+            self.start[team], self.seen[team] = beginning.poses[-1, :2], False
+        self.seen[team] |= self._look(beginning.poses[-1:].to(self.start), beginning.depth[-1:].to(self.start), own)
+        self.new_area[team], self.seen_area[team] = 0.0, _area(self.seen[own])[0]
 
     def evaluate(self, poses: Tensor, frames: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        self.seen = self.seen | self._look(poses, depth, slice(None))
+        shown = self._look(poses, depth, slice(None))
+        if self.cameras > 1:
+            shown = shown.unflatten(0, (-1, self.cameras)).any(1).repeat_interleave(self.cameras, 0)
+        self.seen = self.seen | shown
         before, self.seen_area = self.seen_area, _area(self.seen)
         self.new_area = self.seen_area - before
         reward = self.new_area.clone() if self.dense else (self.seen_area / 10).floor() - (before / 10).floor()

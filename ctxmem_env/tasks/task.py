@@ -43,13 +43,15 @@ class Task:
     """A task of B worlds, each with its own state. This one asks for nothing; the others say what differs.
 
     An environment calls `open` once, `draw` and then `begin` when a world is reset, and after each step `evaluate`,
-    then `observe` and `inform`.
+    then `observe` and `inform`. Where `cameras` share a world, what is said of a world holds for each of them: those of
+    one world are rows that follow each other, and begin in that order.
 
     Args:
         reward: "dense" or "sparse".
     """
 
     goal_size: int | None = None  # numbers that the reset option "goal" takes
+    cameras: int = 1  # that share a world; set before `open`
 
     def __init__(self, reward: str = "dense"):
         self.dense = reward == "dense"
