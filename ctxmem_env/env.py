@@ -1,5 +1,6 @@
 """The single environment: a face on a `SceneWorld` of one world; no mathematics of its own."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,15 +12,17 @@ from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
 from ctxmem_env.recording import Window, draw_panel
+from ctxmem_env.saving import load_world, save_world
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import OBSERVATIONS, check_settings, check_start, make_observation_space
 from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
+from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
 
 __all__ = ["OBSERVATIONS", "GenerativeSceneEnv"]
 
 
-class GenerativeSceneEnv(WithoutWeights, gym.Env):
+class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     """
     ## Description
 
@@ -166,6 +169,7 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
     """  # noqa: E501
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 12}  # noqa: RUF012
+    _own = ("_np_random", "_np_random_seed", "_sight", "_context", "_path")
 
     def __init__(
         self,
@@ -256,6 +260,33 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self._window.show(panel, self.metadata["render_fps"])
         return None
 
+    def restore_state(self, state: FaceState):
+        """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.
+
+        From there on everything is as it would have been. Wrappers know nothing of it: `TimeLimit` counts on.
+        """
+        self._put_back(state)
+        return self._show()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the whole world to one file, by convention `NAME.ctxworld`, and return its path.
+
+        What it holds is listed in `ctxmem_env.saving`. A file of that name is replaced when the new one is complete.
+        ValueError for a path that cannot be written to, OSError when writing fails half way.
+        """
+        return save_world(path, self.settings, self.world, self.clone_state())
+
+    def load(self, path: str | Path, any_generator: bool = False):
+        """Take up the world that `save` wrote, in this process or another; observation and info as `reset` gives them.
+
+        From there on everything is as it would have been, to the bit on the same machine. Behind the wrappers of
+        `gymnasium.make` call `reset` first. A world that another generator painted is refused unless `any_generator`,
+        and so is one that was saved with other arguments, or a damaged file: ValueError, and the present world stays.
+        """
+        self._world = self._world or open_worlds(self.settings, 1)
+        self._put_back(load_world(path, self.settings, self._world, any_generator))
+        return self._show()
+
     def close(self) -> None:
         """Close the window, if there is one."""
         self._window.close()
@@ -273,7 +304,11 @@ class GenerativeSceneEnv(WithoutWeights, gym.Env):
         self._path.append(to_numpy(sight.poses[0]))
         if self.render_mode == "human":
             self.render()
-        observation, info = observe(self.settings, sight.rows(0))
+        return self._show()
+
+    def _show(self):
+        """Observation and info of what is seen."""
+        observation, info = observe(self.settings, self._sight.rows(0))
         return map_tensors(to_numpy, observation), map_tensors(to_info, info)
 
     def _enter(self, scenes: Scene | None, world: int) -> None:

@@ -1,8 +1,6 @@
 """The memory of a world: the frames seen so far, with their depth, poses and times."""
 
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,8 +9,9 @@ from torch import Tensor
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.device import is_host
 from ctxmem_env.errors import check_integer
-from ctxmem_env.eviction import EVICTIONS, Eviction, check_eviction
-from ctxmem_env.slot_log import Moment, SlotLog
+from ctxmem_env.eviction import EVICTIONS, check_eviction
+from ctxmem_env.memory_state import WithMoments
+from ctxmem_env.slot_log import SlotLog
 from ctxmem_env.spatial_index import SpatialIndex
 
 _INITIAL_SLOTS = 64
@@ -34,25 +33,7 @@ class Entries(NamedTuple):
     numbers: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class MemoryState:
-    """A moment of one `FrameMemory`; fields as there. T is the longest length, S the slots that there were.
-
-    lengths, counts (B,); poses (B, T, 6); times (B, T); slots (B, S), a permutation of 0 to S - 1 in the order of time,
-    the free ones last.
-    """
-
-    moment: Moment
-    lengths: Tensor
-    counts: Tensor
-    poses: Tensor
-    times: Tensor
-    slots: Tensor
-    index: SpatialIndex | None
-    eviction: Eviction | None
-
-
-class FrameMemory:
+class FrameMemory(WithMoments):
     """What B worlds remember, each with its own length.
 
     An entry's index is its place in the order of time, 0 for the oldest. Its time counts the frames that the
@@ -191,42 +172,6 @@ class FrameMemory:
                 self.index.clear(world)
             if self._eviction is not None:
                 self._eviction.clear(world, fov, seed)
-
-    def clone_state(self) -> MemoryState:
-        """This moment, for `restore_state`. Frames and depth are not copied before something else takes their place."""
-        filled = torch.arange(self._slots.shape[1], device=self.device) < self.lengths[:, None]
-        return MemoryState(
-            self._log.hold(torch.zeros_like(filled).scatter_(1, self._slots, filled)),
-            self._lengths.clone(),
-            self._counts.clone(),
-            self.poses.clone(),
-            self.times.clone(),
-            self._slots.clone(),
-            deepcopy(self.index),
-            deepcopy(self._eviction),
-        )
-
-    def restore_state(self, state: MemoryState) -> tuple[Tensor, Tensor]:
-        """Goes back to a moment of this memory, as often as one likes; worlds (n,) and slots (n,) that were rewritten.
-
-        Raises:
-            ValueError: a state of another memory.
-        """
-        if not isinstance(state, MemoryState) or state.moment not in self._log:
-            raise ValueError("state is not one that clone_state gave here; another memory is reached by a file alone.")
-        rewritten = self._log.put_back(state.moment, (self._frames, self._depth))
-        self._lengths[:], self._counts[:] = state.lengths, state.counts
-        self._poses[:, : state.poses.shape[1]], self._times[:, : state.times.shape[1]] = state.poses, state.times
-        size = state.slots.shape[1]
-        self._slots[:, :size] = state.slots
-        self._slots[:, size:] = torch.arange(size, self._slots.shape[1], device=self.device)
-        self.index, self._eviction = deepcopy(state.index), deepcopy(state.eviction)
-        return rewritten
-
-    def at(self, worlds: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames (n, H, W, 3), depth (n, H, W) and poses (n, 6) of what lies in `slots` (n,) of `worlds` (n,)."""
-        index = (self._slots[worlds] == slots[:, None]).long().argmax(1)
-        return self._frames[worlds, slots], self._depth[worlds, slots].float(), self._poses[worlds, index]
 
     def _allocate(self, slots: int) -> None:
         worlds, height, width, device = self.num_worlds, self.height, self.width, self.device

@@ -29,7 +29,7 @@ MAX_POSITION = 100_000.0  # metres; ten times as far as an episode may start
 class Settings:
     """The arguments of `GenerativeSceneEnv`, checked. Height and width, in pixels, are those of the model's frames.
 
-    of_worlds: as JSON types, those by which an open world goes on: two environments that share them agree on its course.
+    of_worlds: those by which an open world goes on, as JSON types; environments that share them agree on its course.
     """
 
     model: str | Generator

@@ -1,6 +1,7 @@
 """The same environments over the exact renderer: the ground truth for generated worlds."""
 
 from dataclasses import dataclass, fields, replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -105,9 +106,17 @@ class TrueSceneEnv(TrueScenes, GenerativeSceneEnv):
     surfaces of the scene, whether seen or not. Everything else is as in `GenerativeSceneEnv`.
     """
 
+    _own = (*GenerativeSceneEnv._own, "_scenes")
+
     def __init__(self, height: int = 64, width: int = 64, **kwargs):
         super().__init__(model=TrueSceneGenerator(height, width), **kwargs)
         self.settings = with_the_scene(self.settings)
+
+    def save(self, path, any_generator: bool = False) -> NoReturn:
+        """ValueError, as for `load`: a file holds no scene."""
+        raise ValueError("a file holds no true scene; keep the seed and the actions instead, or use clone_state.")
+
+    load = save
 
 
 class TrueSceneVectorEnv(TrueScenes, GenerativeSceneVectorEnv):
@@ -115,6 +124,8 @@ class TrueSceneVectorEnv(TrueScenes, GenerativeSceneVectorEnv):
 
     It differs from that as `TrueSceneEnv` does from `GenerativeSceneEnv`.
     """
+
+    _own = (*GenerativeSceneVectorEnv._own, "_scenes")
 
     def __init__(self, num_envs: int = 1, height: int = 64, width: int = 64, **kwargs):
         super().__init__(num_envs, model=TrueSceneGenerator(height, width), **kwargs)

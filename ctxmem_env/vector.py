@@ -24,12 +24,13 @@ from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import check_settings, check_start, make_observation_space
 from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_numpy
 from ctxmem_env.start import Start
+from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
 
 ARRAYS = ("numpy", "torch")
 
 
-class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
+class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv):
     """Worlds of `GenerativeSceneEnv` in one batch: a step is one retrieval and one call of the generator for all.
 
     `gymnasium.make_vec("CtxMemScene-v0", num_envs=8)` gives it. Actions, observations, rewards, episodes and infos are
@@ -54,6 +55,7 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": GenerativeSceneEnv.metadata["render_fps"]}  # noqa: RUF012
+    _own = ("_random", "_sight", "_context", "_elapsed", "_ended", "_paths")
 
     def __init__(
         self,
@@ -126,6 +128,11 @@ class GenerativeSceneVectorEnv(WithoutWeights, gym.vector.VectorEnv):
         rewards = self._put(rewards) if self._array == "torch" else to_numpy(rewards).astype(np.float64)
         ends = self._put(terminations), self._put(self._to_device(truncations))
         return self._observe(sight), rewards, *ends, infos
+
+    def restore_state(self, state: FaceState):
+        """Go back to a moment that `clone_state` kept, as often as one likes; observations and infos as they were."""
+        self._put_back(state)
+        return self._observe(self._sight), self._inform(self._sight, np.ones(self.num_envs, bool))
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """With "rgb_array" a panel for each world, uint8 (height, width, 3)."""

@@ -13,7 +13,8 @@ from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator
-from ctxmem_env.memory import FrameMemory, MemoryState, SharedMemory
+from ctxmem_env.memory import FrameMemory, SharedMemory
+from ctxmem_env.memory_state import MemoryState
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
 
 _STATE = ("poses", "fov", "_since", "_unopened")  # of a world, besides its memory and random generators

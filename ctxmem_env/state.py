@@ -1,0 +1,57 @@
+"""Moments of an environment, to be taken up again: of a single world, or of a batch."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ctxmem_env.settings import Settings
+from ctxmem_env.world import SceneWorld, WorldState
+
+
+@dataclass(frozen=True, eq=False)
+class FaceState:
+    """A moment of one environment: its world, its task, and what the environment itself keeps, both by name."""
+
+    world: WorldState
+    task: dict[str, Any]
+    own: dict[str, Any]
+
+
+class WithStates:
+    """A face whose moments can be kept: its arguments are in `settings`, and its worlds in `_world`.
+
+    Attributes:
+        _own: names of what else changes from step to step.
+    """
+
+    settings: Settings
+    _own: ClassVar[tuple[str, ...]]
+    _world: SceneWorld | None
+
+    def clone_state(self) -> FaceState:
+        """This moment: memory, poses, task, and all random numbers to come. Before the first reset: ResetNeeded.
+
+        Not a frame is copied, however many there are, until something else takes its place while the state is still
+        referred to. A state belongs to the environment that gave it; `save` and `load` take a world to another one.
+        """
+        world = self.world.clone_state()
+        own = {name: _copy(getattr(self, name)) for name in self._own}
+        return FaceState(world, deepcopy(vars(self.settings.task)), own)
+
+    def _put_back(self, state: FaceState) -> None:
+        """Go back to a moment, as often as one likes; ValueError for a state of another environment."""
+        if not isinstance(state, FaceState) or self._world is None:
+            raise ValueError(f"state is a {type(state).__name__}; expected what clone_state of this environment gave.")
+        self._world.restore_state(state.world)
+        self.settings.task.__dict__ = deepcopy(state.task)
+        for name, value in state.own.items():
+            setattr(self, name, _copy(value))
+
+
+def _copy(value: Any) -> Any:
+    """A copy that shares nothing with `value` but the poses of paths, which nobody writes to."""
+    if isinstance(value, list):
+        return [part if isinstance(part, np.ndarray) else _copy(part) for part in value]
+    return deepcopy(value)
