@@ -6,7 +6,7 @@ rotation. With a spatial index its cost hardly depends on how much is remembered
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from ctxmem_env.spatial_index import SpatialIndex
 
 _SHORT = 128  # frames of a world, up to which it is faster to look at all frames of several worlds at once
 _NEAR_LIMIT = 0.1  # metres; `fov_rays` only
+_LEAST_OVERLAP = 0.1  # share of the new view that a candidate of `fov_random` and its sisters covers
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def select_context(
         pose: (B, 6), the new view.
         num_context: slots k, at least 1.
         fov: horizontal field of view in degrees, a number or (B,).
-        generators: one for each world; only `random` and `fov_rays` draw from them.
+        generators: one for each world; only `random`, `first_random`, `fov_rays`, `fov_random`,
+            `fov_non_adjacent` and `fov_far` draw from them.
         index: of the same frames, as a `FrameMemory` on the CPU keeps it. Of the strategies here `fov` uses it: with
             it the cost of a choice hardly depends on the history, and it is exact but for frames that see all but
             the same as older ones (see `SpatialIndex`); without it, exact up to 4,096 frames.
@@ -193,16 +195,51 @@ def _fov_rays(query: Query) -> Tensor:
     x, y, _, heading, _ = in_view_frame(query.memory_poses, query.pose)
     kept = border_rays_meet(x, y, heading, query.fov, _NEAR_LIMIT, MAX_RANGE)
     kept &= _others(query)
-    noise = noise.where(kept, 0.0)
-    run = (kept & ~F.pad(kept, (1, 0))[:, :-1]).cumsum(1)
-    highest = noise.new_zeros(len(noise), noise.shape[1] + 1).scatter_reduce(1, run, noise, "amax")
-    return _anchor_and_highest(query, noise.where(noise == highest.gather(1, run), 0.0))
+    return _anchor_and_highest(query, _one_of_each_run(kept, noise))
+
+
+@register_retrieval("fov_random")
+def _fov_random(query: Query) -> Tensor:
+    """The anchor and others drawn uniformly from those that cover a tenth of the new view or more."""
+    return _anchor_and_highest(query, query.uniform_noise().where(_candidates(query), 0.0))
+
+
+@register_retrieval("fov_non_adjacent")
+def _fov_non_adjacent(query: Query) -> Tensor:
+    """As `fov_random`, but of each run of consecutive candidates only one, at random."""
+    return _anchor_and_highest(query, _one_of_each_run(_candidates(query), query.uniform_noise()))
+
+
+@register_retrieval("fov_far")
+def _fov_far(query: Query) -> Tensor:
+    """As `fov_non_adjacent`, but a quarter of the slots hold the candidates that are furthest in space and time.
+
+    How the paper weighs the two is not published; ours are metres over `MAX_RANGE` plus age over the number of frames.
+    """
+    far_slots = query.num_context // 4
+    candidates = _candidates(query)
+    near = replace(query, num_context=query.num_context - far_slots)
+    indices = _anchor_and_highest(near, _one_of_each_run(candidates, query.uniform_noise()))
+    x, y, z, *_ = in_view_frame(query.memory_poses, query.pose)
+    age = query.lengths[:, None] - torch.arange(candidates.shape[1], device=candidates.device)
+    far = (x * x + y * y + z * z).sqrt() / MAX_RANGE + age / query.lengths[:, None].clamp_min(1)
+    taken = F.pad(torch.zeros_like(candidates), (1, 0)).scatter(1, indices + 1, True)[:, 1:]
+    far = _anchor_and_highest(replace(query, num_context=far_slots + 1), far.where(candidates & ~taken, 0.0))
+    return torch.cat([indices, far[:, 1:]], dim=1)
 
 
 @register_retrieval("random")
 def _random(query: Query) -> Tensor:
     """The anchor and others drawn uniformly, without replacement."""
     return _anchor_and_highest(query, query.uniform_noise())
+
+
+@register_retrieval("first_random")
+def _first_random(query: Query) -> Tensor:
+    """The anchor, the first frame, and others drawn uniformly, without replacement."""
+    noise = query.uniform_noise()
+    first = torch.arange(noise.shape[1], device=noise.device) == 0
+    return _anchor_and_highest(query, noise.masked_fill(first, 2.0))
 
 
 @register_retrieval("recent")
@@ -222,6 +259,19 @@ def _first(query: Query) -> Tensor:
 def _none(query: Query) -> Tensor:
     """No context."""
     return _anchor_only(query).clamp_max(-1)
+
+
+def _candidates(query: Query) -> Tensor:
+    """Remembered frames besides the anchor that cover `_LEAST_OVERLAP` of the new view or more, bool (B, T)."""
+    return _others(query) & (view_overlap(query.memory_poses, query.pose, query.fov) >= _LEAST_OVERLAP)
+
+
+def _one_of_each_run(kept: Tensor, noise: Tensor) -> Tensor:
+    """The noise (B, T) of one frame of each run of consecutive frames in `kept` (B, T), the highest; 0 elsewhere."""
+    noise = noise.where(kept, 0.0)
+    run = (kept & ~F.pad(kept, (1, 0))[:, :-1]).cumsum(1)
+    highest = noise.new_zeros(len(noise), noise.shape[1] + 1).scatter_reduce(1, run, noise, "amax")
+    return noise.where(noise == highest.gather(1, run), 0.0)
 
 
 def _anchor_only(query: Query) -> Tensor:

@@ -14,7 +14,18 @@ from ctxmem_env.overlap import view_overlap
 from ctxmem_env.retrieval import RETRIEVAL, Selection, register_retrieval, select_context
 
 FOV = 90.0
-STRATEGIES = ("fov", "fov_rays", "random", "recent", "first", "none")
+STRATEGIES = (
+    "fov",
+    "fov_rays",
+    "fov_random",
+    "fov_non_adjacent",
+    "fov_far",
+    "random",
+    "first_random",
+    "recent",
+    "first",
+    "none",
+)
 
 
 def pose(x=0.0, y=0.0, yaw=0.0, pitch=0.0):
@@ -148,6 +159,35 @@ def test_border_rays_keep_one_frame_of_each_run():
     assert len(chosen) > 5  # which one of a run is drawn at random
 
 
+def seen_in_two_runs():
+    """Views that overlap the one at the origin in the frames 0 to 4 and 7 to 10, and no others."""
+    return torch.stack([pose(y=0.1)] * 5 + [pose(yaw=180)] * 2 + [pose(y=-0.1)] * 4 + [pose(yaw=180)])
+
+
+def test_overlapping_frames_are_drawn_and_no_others():
+    chosen = [select("fov_random", seen_in_two_runs(), pose(), num_context=4, seed=s) for s in range(60)]
+    assert all(picks[0] == 11 and -1 not in picks for picks in chosen)
+    assert {i for picks in chosen for i in picks[1:]} == {0, 1, 2, 3, 4, 7, 8, 9, 10}
+
+
+def test_of_adjacent_frames_one_is_drawn():
+    chosen = {tuple(select("fov_non_adjacent", seen_in_two_runs(), pose(), num_context=4, seed=s)) for s in range(60)}
+    for picks in chosen:
+        assert picks[0] == 11 and picks[3] == -1
+        assert sum(0 <= p <= 4 for p in picks) == 1 and sum(7 <= p <= 10 for p in picks) == 1
+    assert {i for picks in chosen for i in picks[1:3]} == {0, 1, 2, 3, 4, 7, 8, 9, 10}
+
+
+def test_a_quarter_of_the_slots_go_to_overlapping_frames_that_are_far_in_space_and_time():
+    memory = seen_in_two_runs()
+    memory[8] = pose(x=-7.0)  # its distance outweighs the age of all others
+    for seed in range(20):
+        picks = select("fov_far", memory, pose(), num_context=4, seed=seed)
+        assert picks[0] == 11 and picks[3] == next(i for i in (8, 0, 1) if i not in picks[1:3])
+    near = select("fov_far", memory, pose(), num_context=3)
+    assert near == select("fov_non_adjacent", memory, pose(), num_context=3)  # no quarter of three slots
+
+
 # Every strategy
 
 
@@ -220,6 +260,9 @@ def test_baselines_choose_what_their_names_say():
     assert select("first", memory, pose(), 4) == [0, -1, -1, -1]
     assert select("none", memory, pose(), 4) == [-1] * 4
     assert sorted(select("random", memory, pose(), 12)) == [-1, -1, *range(10)]
+    first_random = [select("first_random", memory, pose(), 4, seed=s) for s in range(40)]
+    assert all(picks[:2] == [9, 0] for picks in first_random)
+    assert {i for picks in first_random for i in picks[2:]} == set(range(1, 9))
 
 
 def test_random_takes_every_frame_equally_often():
@@ -232,7 +275,7 @@ def test_random_takes_every_frame_equally_often():
     assert bool(((counts[:9] - 200).abs() < 60).all())
 
 
-@pytest.mark.parametrize("strategy", ["fov", "fov_rays", "random", "recent"])
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in ("first", "none")])
 def test_the_newest_frame_is_the_anchor(strategy):
     memory = walk(30)
     assert select(strategy, memory, pose(yaw=180), 3)[0] == 29
