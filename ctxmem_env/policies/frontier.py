@@ -17,6 +17,7 @@ _WIDE, _TIGHT = 5, 2  # squared distance in cells that a way keeps from surfaces
 _AHEAD = 24  # cells of a way that are looked at for a straight part
 _STUCK = 0.05  # metres; a step forward that led no farther was stopped
 _OUT = 2.0  # metres to go away in look_back
+_THERE = 0.4  # metres from the first place that are near enough in look_back
 
 
 @dataclass
@@ -98,18 +99,20 @@ class FrontierExplorer(ScriptedPolicy):
     def _go_to(self, walk: _Walk, place: np.ndarray, bearing: float, unknown: bool) -> int:
         """Towards a place; there, turn by `bearing`, radians to the left. `unknown`: over unknown ground too."""
         grid = walk.grid
-        here, target = grid.cell(walk.pose[:2]), grid.cell(place)
-        if np.abs(here - target).max() <= 1:
+        if not unknown and np.hypot(*(place - walk.pose[:2])) <= _THERE:
             turns = round(bearing / self.turn)
-            return int(turn_or_go(np.array(turns))) if turns or unknown else STAY
-        for keep in (_WIDE, _TIGHT):
-            for allowed in (grid.evidence < 0, grid.evidence <= 0) if not unknown else (grid.evidence <= 0,):
-                targets = np.zeros_like(allowed)
-                targets[tuple(target)] = True
-                action = self._follow(walk, allowed, grow(targets, _WIDE), keep)
-                if action is not None:
-                    return action
-        return int(turn_or_go(np.array(bearing / self.turn)))
+            return int(turn_or_go(np.array(turns))) if turns else STAY
+        target = np.zeros(grid.evidence.shape, bool)
+        target[tuple(grid.cell(place))] = True
+        for _ in range(2):
+            known = [] if unknown else [grid.evidence < 0]
+            for keep in (_WIDE, _TIGHT, 0):
+                for allowed in (*known, grid.evidence <= 0):
+                    action = self._follow(walk, allowed, grow(target, _WIDE), keep, place)
+                    if action is not None:
+                        return action
+            grid.forget()  # there is a way, so something on the map is wrong
+        return TURN_LEFT
 
     def _leave(self, walk: _Walk) -> int:
         """Away from the first place, on known ground."""
@@ -144,10 +147,13 @@ class FrontierExplorer(ScriptedPolicy):
                 return action
         return FORWARD
 
-    def _follow(self, walk: _Walk, allowed: np.ndarray, targets: np.ndarray, keep: int) -> int | None:
+    def _follow(
+        self, walk: _Walk, allowed: np.ndarray, targets: np.ndarray, keep: int, place: np.ndarray | None = None
+    ) -> int | None:
         """The next action on a shortest way to the targets; None if there is none.
 
-        At a target that is a frontier: turn until it is in view. STAY: it is in view, and has been dismissed.
+        At a target towards `place`, or, without one, turning until the unknown ground around it is in view. STAY: it
+        is in view, and has been dismissed.
         """
         grid = walk.grid
         here = grid.cell(walk.pose[:2])
@@ -163,8 +169,10 @@ class FrontierExplorer(ScriptedPolicy):
         way = find_way(passable, start, targets[part] & passable)
         if way is None:
             return None
-        if len(way) <= 2:
+        if len(way) <= 2 and place is None:
             return self._face(walk, np.array(way[-1]) + offset)
+        if len(way) <= 2:
+            return int(turn_or_go(np.array(_bearing(walk.pose, place) / self.turn)))
         straight = [cell for cell in way[2 : _AHEAD + 1] if is_straight(passable, np.array(start), np.array(cell))]
         ahead = grid.place(np.array(straight[-1] if straight else way[1]) + offset)
         return int(turn_or_go(np.array(_bearing(walk.pose, ahead) / self.turn)))

@@ -78,6 +78,10 @@ class OccupancyGrid:
         x, y = self.cell(places).T
         self.evidence[x, y] = _MOST
 
+    def forget(self) -> None:
+        """Take all that is blocked for unknown."""
+        np.minimum(self.evidence, 0, out=self.evidence)
+
     def section(self, *cells: np.ndarray, margin: int = 8) -> tuple[slice, slice]:
         """The part of the map that holds all that is known, and those cells."""
         known = np.nonzero(self.evidence)
