@@ -44,7 +44,8 @@ class Rollout(TorchCommand):
     """Such as forward*4,turn_left*24; or "random"; or a JSON file that holds a list of names or of
     [dx, dy, dyaw, dpitch] in [-1, 1]."""
     retrieval: str = "fov"
-    """How context is chosen from memory: fov, fov_rays, random, recent, first or none."""
+    """How context is chosen from memory: fov, fov_rays, fov_random, fov_non_adjacent, fov_far, random, first_random,
+    recent, first or none."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     num_context: int = 8
@@ -100,9 +101,13 @@ class Train(Command):
 class Evaluate(TorchCommand):
     """Compare a generator with the true scenes, beside painters that copy remembered frames."""
 
-    protocol: Literal["views", "collisions", "transfer"] = "views"
-    """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does; or
-    whether policies do as well in it as in the scene."""
+    protocol: Literal[
+        "views", "collisions", "transfer", "loop", "horizon", "occlusion", "retrieval", "new-content", "sampling"
+    ] = "views"
+    """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does;
+    whether policies do as well in it as in the scene; whether a place is the same after a way out and back, or after
+    a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; or what denoising
+    steps bring. From loop on an interrupted command goes on when it is given again."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
@@ -121,11 +126,20 @@ class Evaluate(TorchCommand):
     policies: Annotated[str | None, arg(metavar="POLICY,...")] = None
     """Of transfer: names or folders of policies, with commas between them."""
     retrieval: Annotated[str | None, arg(metavar="NAME,...")] = None
-    """Of transfer: how context is chosen from memory, one evaluation for each name. By default fov."""
-    out: Path = Path("results.json")
-    """File that the results are written to."""
+    """Of transfer, occlusion and retrieval: how context is chosen from memory, one evaluation for each name. By
+    default fov; of the last two every strategy."""
+    turns: Annotated[tuple[int, ...] | None, arg(metavar="DEGREES [DEGREES ...]")] = None
+    """Of loop: how far the camera turns away, by default 90, 180 and 360; it leaves the room, too."""
+    horizons: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Of horizon: steps of a walk, by default 100, 300, 1000 and 3000."""
+    contexts: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Of retrieval: numbers of context frames beside --num-context, by default 1, 5, 10, 20 and 30."""
+    denoising: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Of sampling: numbers of denoising steps, by default 1, 2, 4 and 8."""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """File that the results are written to. By default results.json, from loop on results_PROTOCOL.json."""
     sheet: Annotated[Path | None, arg(metavar="FILE")] = None
-    """PNG file of walks, generated above true."""
+    """PNG file of walks, generated above true; from loop on one file for each case."""
     device: str = "auto"
     """Torch device; auto is CUDA where there is one."""
     quiet: bool = False

@@ -1,26 +1,29 @@
 """`ctxmem evaluate`: what each protocol takes of the options."""
 
 import sys
+from pathlib import Path
 
 from ctxmem_env.cli import Evaluate
 from ctxmem_env.evaluation.run import evaluate, evaluate_and_write_collisions
+from ctxmem_env.evaluation.suite import PROTOCOLS, evaluate_protocol
+from ctxmem_env.evaluation.tables import protocol_table
 from ctxmem_env.evaluation.transfer import evaluate_transfer, transfer_table
 
 _SHARED = ("model", "scenes", "num_steps", "num_context", "out", "device", "quiet")
 _TRANSFER = ("task", "policies", "retrieval")
+_SUITE = ("turns", "horizons", "contexts", "denoising")
 
 
 def evaluate_command(command: Evaluate) -> dict:
     """Run the protocol and return what is to be printed. ValueError for options that do not fit it."""
     options = {name: getattr(command, name) for name in _SHARED}
+    if command.protocol in PROTOCOLS:
+        return _suite(command, options)
+    options["out"] = command.out or Path("results.json")
+    _refuse(command, _SUITE)
     if command.protocol == "transfer":
         return _transfer(command, options)
-    for name in _TRANSFER:
-        if getattr(command, name) is not None:
-            raise ValueError(
-                f"{name}={getattr(command, name)!r} has no meaning for protocol={command.protocol!r}; leave it out, or "
-                "choose --protocol transfer."
-            )
+    _refuse(command, _TRANSFER)
     options |= {"sheet": command.sheet, "steps": 50 if command.steps is None else command.steps}
     options["tours"] = (12, 0) if command.tours is None else command.tours
     return evaluate(**options) if command.protocol == "views" else evaluate_and_write_collisions(**options)
@@ -47,4 +50,30 @@ def _transfer(command: Evaluate, options: dict) -> dict:
     print(transfer_table(results), file=sys.stderr)
     for figures in results["figures"]:
         figures.pop("episodes")  # the file holds them
-    return results | {"out": str(command.out)}
+    return results | {"out": str(options["out"])}
+
+
+def _suite(command: Evaluate, options: dict) -> dict:
+    _refuse(command, ("task", "policies"))
+    if options["num_steps"] is None:
+        del options["num_steps"]
+    for name in ("steps", "tours", *_SUITE):
+        if getattr(command, name) is not None:
+            options[name] = getattr(command, name)
+    if command.retrieval is not None:
+        options["strategies"] = tuple(command.retrieval.split(","))
+    results = evaluate_protocol(command.protocol, sheet=command.sheet, **options)
+    print(protocol_table(results), file=sys.stderr)
+    for row in results["figures"]:
+        for value in row["values"].values():
+            value.pop("by_scene", None)  # the file holds them
+    return results
+
+
+def _refuse(command: Evaluate, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(command, name) is not None:
+            raise ValueError(
+                f"{name}={getattr(command, name)!r} has no meaning for protocol={command.protocol!r}; leave it out, or "
+                "choose a protocol that takes it."
+            )

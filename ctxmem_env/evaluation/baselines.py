@@ -1,9 +1,10 @@
-"""Painters that learn nothing: what a generator must beat."""
+"""Painters that learn nothing, or leave out what was learned: what a generator must beat."""
 
 import torch
 from torch import Tensor
 
-from ctxmem_env.generator import Context, Generated
+from ctxmem_env.generator import Context, Generated, Generator
+from ctxmem_env.generator.lookup import fetch, first_smallest, locate
 from ctxmem_env.overlap import view_overlap
 
 
@@ -36,3 +37,35 @@ class CopyGenerator:
 
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
         return torch.ones(frames.shape[:3], device=frames.device)
+
+
+class WarpGenerator:
+    """Explicit warping alone: a generator's depth, and colours from memory through it; nothing is painted.
+
+    Each pixel comes from the frame whose own depth agrees best with that of the view, and is mid-grey where no frame
+    of the context shows it. A `ctxmem_env.generator.Generator`.
+
+    Args:
+        inner: predicts the depth.
+    """
+
+    def __init__(self, inner: Generator) -> None:
+        self.inner, self.height, self.width = inner, inner.height, inner.width
+        self.default_num_steps = inner.default_num_steps
+        self.encode, self.estimate_depth = inner.encode, inner.estimate_depth
+        self.device = getattr(inner, "device", torch.device("cpu"))
+
+    @torch.no_grad()
+    def generate(
+        self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
+    ) -> Generated:
+        view = self.inner.generate(poses, context, fov, num_steps, generators)
+        memory = context.depth.float(), context.poses.float(), context.mask, fov.float()
+        image, evidence, visible = locate(view.depth[:, None].log(), poses.float()[:, None], *memory)
+        slot = first_smallest(evidence.disagreement.masked_fill(~visible, 1e3).flatten(3)).unflatten(
+            3, visible.shape[3:]
+        )
+        frames = context.frames.movedim(-1, -3).float()
+        colours = fetch(frames, image, slot)[:, 0, 0].round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+        shown = visible.any(2)[:, 0]
+        return Generated(torch.where(shown[..., None], colours, 128), view.depth, torch.zeros_like(view.depth))

@@ -74,12 +74,16 @@ class ReplayGenerator:
 
 @dataclass
 class Walked:
-    """What a generator made of walks: frames (n, steps, H, W, 3), depth and own_weight (n, steps, H, W), and dB."""
+    """What a generator made of walks: frames (n, steps, H, W, 3), depth and own_weight (n, steps, H, W), and dB.
+
+    indices (n, steps, k) int64 tell which frames were its context, -1 for none: the number of a frame of the `Walks`.
+    """
 
     frames: Tensor
     depth: Tensor
     own_weight: Tensor
     psnr: Tensor  # (n, steps)
+    indices: Tensor
 
 
 @torch.no_grad()
@@ -112,4 +116,5 @@ def follow(
         torch.stack([step.depth for step in steps], dim=1).cpu(),
         torch.stack([step.own_weight for step in steps], dim=1).cpu(),
         psnr(frames, walks.frames[:, seeded:]),
+        torch.stack([step.indices for step in steps], dim=1).cpu(),
     )

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from ctxmem_env.evaluation.horizon import AGES
 from ctxmem_env.evaluation.run import ESTIMATED, VERSION
 
 _PAINTERS = {
@@ -12,6 +13,43 @@ _PAINTERS = {
     "copy_newest": "copy of the newest frame",
 }
 _PROTOCOLS = {"replay": "true frames in memory", "rollout": "its own frames in memory"}
+
+
+# Headings of figures, and how they are written. What a protocol's file does not hold has no column.
+_FIGURES = {
+    "own_db": ("against its own frames, dB", 1, 2),
+    "own_ssim": ("SSIM", 1, 3),
+    "replay_db": ("replay, dB", 1, 2),
+    "replay_ssim": ("SSIM", 1, 3),
+    "loop_db": ("loop, dB", 1, 2),
+    "loop_ssim": ("SSIM", 1, 3),
+    "first_db": ("first look against the truth, dB", 1, 2),
+    "true_db": ("against the truth, dB", 1, 2),
+    "true_ssim": ("SSIM", 1, 3),
+    "depth_error": ("median depth error, %", 100, 1),
+    "wall_db": ("views of the wall, dB", 1, 2),
+    "open_db": ("other views, dB", 1, 2),
+    "wrong_share": ("chosen frames that show nothing, %", 100, 1),
+    "shown_share": ("of the wall view shown by the chosen, %", 100, 1),
+    **{f"own_db_age_{age}": (f"own, {age:,} steps ago or more, dB", 1, 2) for age in AGES},
+    **{f"true_db_age_{age}": (f"true, {age:,} steps ago or more, dB", 1, 2) for age in AGES},
+    "frechet": ("Frechet distance to true frames", 1, 2),
+    "frechet_other": ("to those of another walk", 1, 2),
+    "frechet_true": ("of true frames to those of another walk", 1, 2),
+    "gradient_ratio": ("gradients / true", 1, 2),
+    "contrast_ratio": ("contrast / true", 1, 2),
+    "colour_distance": ("distance of colours", 1, 2),
+    "steps_per_second": ("steps per second, in all", 1, 1),
+}
+_LABELS = {
+    "path": "way",
+    "tour": "true frames first",
+    "steps": "steps",
+    "retrieval": "retrieval",
+    "context": "context frames",
+    "painter": "painter",
+    "denoising": "denoising steps",
+}
 
 
 def read_results(path: str | Path) -> dict:
@@ -44,3 +82,44 @@ def results_table(results: dict) -> str:
         f"torch {machine['torch']}."
     )
     return "\n".join([*rows, "", note])
+
+
+def protocol_table(results: dict) -> str:
+    """A row for each case of one protocol's results (see `suite`), a column for each figure, and what was measured how.
+
+    Raises ValueError for results of a run that was not finished.
+    """
+    if "figures" not in results:
+        protocol = results.get("protocol")
+        raise ValueError(f"results: protocol={protocol!r} is not finished; give the same command again to go on.")
+    rows = results["figures"]
+    labels = [name for name in _LABELS if len({json.dumps(row.get(name)) for row in rows}) > 1]
+    columns = [name for name in _FIGURES if any(name in row["values"] for row in rows)]
+    heads = [_LABELS[name] for name in labels] + [_FIGURES[name][0] for name in columns]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        cells = [str(row[name]) for name in labels] + [_cell(row["values"].get(name), name) for name in columns]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _note(results, [name for name in _LABELS if name in rows[0] and name not in labels])])
+
+
+def _cell(value: dict | None, name: str) -> str:
+    if value is None or value["mean"] is None:
+        return "-"
+    _, scale, digits = _FIGURES[name]
+    half = "" if value["ci95"] is None else f" ± {scale * value['ci95']:.{digits}f}"
+    return f"{scale * value['mean']:.{digits}f}{half}"
+
+
+def _note(results: dict, shared: list[str]) -> str:
+    seeds, machine = results["scenes"]["seeds"], results["machine"]
+    same = [f"{_LABELS[name]}: {results['figures'][0][name]}" for name in shared]
+    same += [f"{name}: {value}" for name, value in results["options"].items() if value is not None]
+    measured = {value["n"] for row in results["figures"] for value in row["values"].values() if "n" in value}
+    count = seeds[1] - seeds[0] + 1
+    fewer = " Not every way exists in every scene." if min(measured) < count else ""
+    return (
+        f"Protocol {results['protocol']}, {results['model']}: {count} {results['scenes']['split']} scenes (seeds "
+        f"{seeds[0]} to {seeds[1]}), mean and 95 % interval over scenes.{fewer} {'; '.join([*same, ''])}commit "
+        f"{', '.join(map(str, results['commits']))}, {machine['cpu']}, torch {machine['torch']}."
+    )

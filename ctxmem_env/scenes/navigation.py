@@ -160,14 +160,19 @@ class _Walker:
                 return False
         return False
 
+    def pass_door(self, door: list[float], along: bool) -> bool:
+        """Through a door, along the normal of its wall or against it; False if the way is blocked."""
+        x, y, nx, ny = door
+        reach = _DOOR_REACH if along else -_DOOR_REACH
+        return self.go_to(x - reach * nx, y - reach * ny) and self.go_to(x + reach * nx, y + reach * ny)
+
     def visit(self) -> None:
         """To a free point of this room, or through a door of it to a point of the next room."""
         here = self.ground.room_of(self.x, self.y)
         doors = [(d, r) for d, r in self.ground.doors if here in r]
         if doors and self.rng.random() < 0.6:
-            (x, y, nx, ny), rooms = doors[int(self.rng.integers(len(doors)))]
-            sign = _DOOR_REACH if here == rooms[0] else -_DOOR_REACH
-            if not (self.go_to(x - sign * nx, y - sign * ny) and self.go_to(x + sign * nx, y + sign * ny)):
+            door, rooms = doors[int(self.rng.integers(len(doors)))]
+            if not self.pass_door(door, here == rooms[0]):
                 return
             here = rooms[1] if here == rooms[0] else rooms[0]
         point = self.ground.point(self.rng, here, 0.4)
@@ -239,6 +244,35 @@ def random_walk(
     while not walker.done:
         walker.wander()
     return torch.tensor(walker.poses[:length], dtype=torch.float32)
+
+
+def door_walk(
+    scene: Scene,
+    rng: np.random.Generator,
+    most: int = 40,
+    step_length: float = 0.25,
+    turn_angle: float = math.radians(15),
+) -> Tensor | None:
+    """A walk out of a room through the nearest door and on into the next room: poses (length, 6), `most` at most.
+
+    Steps and turns as in `random_walk`. None where no door is found in 20 attempts, as under the open sky.
+    """
+    _check_length("most", most)
+    ground = Ground(scene)
+    for _ in range(20 if ground.doors else 0):
+        walker = _Walker(ground, _spawn(ground, rng), most, rng, step_length, turn_angle)
+        here = ground.room_of(walker.x, walker.y)
+        doors = [(math.hypot(d[0] - walker.x, d[1] - walker.y), d, r) for d, r in ground.doors if here in r]
+        if not doors:
+            continue
+        _, door, rooms = min(doors)
+        if walker.pass_door(door, here == rooms[0]) and not walker.done:
+            there = rooms[1] if here == rooms[0] else rooms[0]
+            point = ground.point(rng, there, 0.4)
+            if point is not None:
+                walker.go_to(*point)
+            return torch.tensor(walker.poses[:most], dtype=torch.float32)
+    return None
 
 
 def shift(walk: Tensor, rng: np.random.Generator) -> Tensor:
