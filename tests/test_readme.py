@@ -109,6 +109,15 @@ def test_no_command_is_of_a_kind_that_no_test_runs():
             (agent, "--steps", "16", "--num-envs", "4", "--quiet")
             for agent in ("agents/ppo.py", "agents/dqn.py", "agents/sac.py", "agents/recurrent_ppo.py")
         ],
+        *[
+            (agent, *own, "--scenes", "2", "--max-episode-steps", "4", "--quiet")
+            for agent, *own in (
+                ("agents/random_actions.py", "--actions", "continuous"),
+                ("agents/scripted.py", "--avoid"),
+                ("agents/frontier.py", "--video", "frontier.gif"),
+                ("agents/evaluate.py", "turn_and_go"),
+            )
+        ],
     ],
     ids=lambda arguments: arguments[0],
 )
