@@ -130,7 +130,9 @@ def _check_fit(file: WorldFile, settings: Settings, generator: dict[str, str | N
     for name, own in settings.of_worlds.items():
         if saved.get(name) != own:
             was = saved.get(name)
-            file.refuse(f"was saved with {name}={was!r}, and this environment has {name}={own!r}; open it with {was!r}")
+            file.refuse(
+                f"was saved with {name}={was!r}, and this environment has {name}={own!r}; open it with {name}={was!r}"
+            )
     same = generator is None or painter.get("sha256") == generator["sha256"]
     if not same or (generator and generator["sha256"] is None and painter.get("name") != generator["name"]):
         file.refuse(
