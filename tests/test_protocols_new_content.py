@@ -18,7 +18,7 @@ from ctxmem_env.evaluation.features import (
     load_features,
 )
 from ctxmem_env.evaluation.loop import measure_loop
-from ctxmem_env.evaluation.new_content import combine_new_content, measure_new_content
+from ctxmem_env.evaluation.new_content import combine_new_content, measure_new_content, new_content_cases
 from ctxmem_env.evaluation.train_features import labelled_frames, train_features
 from ctxmem_env.scenes import STYLES, split_seeds
 
@@ -28,10 +28,10 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def found():
-    """What generators score, with the distances of each."""
+    """What generators score on the turn, with the distances of each."""
     scores = {}
     for name, generator in (("exact", exact(SEEDS, SIZE)), ("noise", Noise(SIZE))):
-        values = measure_new_content(generator, SEEDS)
+        values = measure_new_content(generator, SEEDS, "turn")
         scores[name] = values | {key: mean for key, (mean, _) in combine_new_content(values).items()}
     return scores
 
@@ -56,7 +56,7 @@ def test_the_floor_does_not_depend_on_the_generator(found):
 
 def test_only_unseen_frames_are_compared(found):
     features = torch.tensor(found["exact"]["_generated"])
-    assert features.shape == (4, 12 - 5 + 12, DIM)
+    assert features.shape == (4, 12 - 5, DIM)
     assert len(found["exact"]["_sheet"]) == 8 and len(found["exact"]["_sheet"][0]) == 13
 
 
@@ -70,6 +70,14 @@ def test_the_interval_narrows_when_scenes_are_alike():
         return combine_new_content(values)["frechet"][1]
 
     assert half(alike) == pytest.approx(0, abs=1e-6) and half(apart) > 0.5
+
+
+def test_the_way_ahead_is_a_case_of_its_own():
+    assert new_content_cases() == [{"part": "turn"}, {"part": "ahead"}]
+    ahead = measure_new_content(Noise(SIZE), SEEDS[:2], "ahead")
+    assert torch.tensor(ahead["_true"]).shape == (2, 12, DIM)
+    with pytest.raises(ValueError, match=r"part='back' is unknown.*Known: 'ahead', 'turn'"):
+        measure_new_content(Noise(SIZE), SEEDS, "back")
 
 
 # The distance

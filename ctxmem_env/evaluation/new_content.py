@@ -1,8 +1,9 @@
 """New content: does what no frame has seen look like the true scenes, whatever it shows?
 
 A world opens with one true frame. The camera turns by 180 degrees and walks on, and what it sees from 90 degrees on is
-nothing that the first frame shows. There are many right answers, so frames are compared as sets: by the Frechet
-distance in the features of a small network, and by gradients and colours.
+nothing that the first frame shows; what it walks into are places that it made up itself when it turned. There are many
+right answers, so frames are compared as sets: by the Frechet distance in the features of a small network, and by
+gradients and colours.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.camera import DEFAULT_FOV
+from ctxmem_env.errors import unknown_name
 from ctxmem_env.evaluation.features import features_of, frechet_distance, load_features
 from ctxmem_env.evaluation.metrics import appearance
 from ctxmem_env.evaluation.paths import unseen_walk
@@ -21,16 +23,18 @@ _STEPS = 12  # turns, and then steps ahead
 _UNSEEN = 6  # steps of 15 degrees after which the fields of view, 90 degrees wide, no longer overlap
 _RESAMPLED = 200  # draws of scenes for an interval
 _SETS = ("generated", "true", "other")
+_PARTS = {"turn": slice(_UNSEEN - 1, _STEPS), "ahead": slice(_STEPS, 2 * _STEPS)}
 
 
 def new_content_cases() -> list[dict]:
-    """One case."""
-    return [{}]
+    """A case for what the turn brings into view, and one for the way ahead."""
+    return [{"part": part} for part in _PARTS]
 
 
 def measure_new_content(
     generator: Generator,
     seeds: list[int],
+    part: str,
     num_context: int = 8,
     num_steps: int | None = None,
 ) -> dict:
@@ -41,13 +45,15 @@ def measure_new_content(
     of them. `_sheet`: each walk from its seed on, above the truth.
 
     Args:
+        part: "turn" or "ahead", whose frames are compared.
         num_context: context slots.
         num_steps: denoising steps; None for the generator's default.
     """
+    if part not in _PARTS:
+        raise unknown_name("part", part, _PARTS)
     walks, other = (_walks(seeds, generator, number) for number in range(2))
     walked = follow(generator, walks, replay=False, num_context=num_context, num_steps=num_steps)
-    unseen = slice(_UNSEEN - 1, None)
-    sets = walked.frames[:, unseen], walks.frames[:, 1:][:, unseen], other.frames[:, 1:][:, unseen]
+    sets = [frames[:, _PARTS[part]] for frames in (walked.frames, walks.frames[:, 1:], other.frames[:, 1:])]
     network = load_features()
     features = [features_of(network, part.flatten(0, 1)).unflatten(0, part.shape[:2]) for part in sets]
     looks = [appearance(painted, true) for painted, true in zip(*sets[:2], strict=True)]

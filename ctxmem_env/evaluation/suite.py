@@ -105,8 +105,8 @@ def evaluate_protocol(
         "options": kept,
     }
 
-    def measure(part: list[int], **case) -> dict:
-        return chosen.measure(generator, part, **case, **kept)
+    def measure(group: list[int], **case) -> dict:
+        return chosen.measure(generator, group, **case, **kept)
 
     sheet = None if sheet is None else Path(sheet)
     return run_protocol(head, cases, seeds, measure, out, chosen.combine, chosen.group, sheet, quiet)

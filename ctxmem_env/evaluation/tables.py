@@ -49,6 +49,7 @@ _LABELS = {
     "context": "context frames",
     "painter": "painter",
     "denoising": "denoising steps",
+    "part": "frames of",
 }
 
 
