@@ -126,6 +126,12 @@ def test_cases_are_all_ways_after_all_tours():
     ]
 
 
+def test_another_way_is_refused():
+    for path in ("turn", "turn left", "walk 3"):
+        with pytest.raises(ValueError, match=f"path='{path}'; expected 'room', or 'turn' and degrees"):
+            measure_loop(Noise(), ROOMS, path, tour=0)
+
+
 # Horizon
 
 
@@ -146,6 +152,11 @@ def test_noise_that_is_remembered_looks_like_noise():
     found = measure_horizon(Noise(), ROOMS, steps=40, tour=0, revisits=6)
     assert min(found["own_db"]) > 60 and max(found["true_db"]) < 12
     assert min(found["gradient_ratio"]) > 3 and min(found["colour_distance"]) > 0.5
+
+
+def test_a_walk_too_short_to_come_back_is_refused():
+    with pytest.raises(ValueError, match=r"steps=19 is out of range; expected an integer in \[20, 10000\]"):
+        measure_horizon(Noise(), ROOMS, steps=19, tour=0)
 
 
 def test_each_horizon_has_a_case():

@@ -156,6 +156,7 @@ def test_every_protocol_measures_test_scenes_and_has_a_table(tmp_path, protocol)
     ("protocol", "options", "message"),
     [
         ("lop", {}, "protocol='lop' is unknown. Did you mean 'loop'?"),
+        ("loop", {"split": "tests"}, r"split='tests' is unknown. Did you mean 'test'\?"),
         ("loop", {"scenes": 1}, r"scenes=1 is out of range; expected an integer in \[2, 1000\]"),
         ("loop", {"turns": (90, 100)}, "turns=100 is no multiple of 15 degrees, the turn of a step; choose another"),
         ("loop", {"turns": (15,)}, "turns=15 is out of range"),

@@ -120,7 +120,7 @@ class Evaluate(TorchCommand):
     """Number of context frames."""
     tours: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
     """Numbers of true frames in memory before a walk, by default 12 and 0; one evaluation for each. Of transfer one, by
-    default 12."""
+    default 12; of occlusion by default 12 alone."""
     task: Annotated[str | None, arg(metavar="TASK")] = None
     """Of transfer: what the policies are to do. By default point_goal."""
     policies: Annotated[str | None, arg(metavar="POLICY,...")] = None

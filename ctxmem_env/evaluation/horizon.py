@@ -53,6 +53,7 @@ def measure_horizon(
         num_steps: denoising steps; None for the generator's default.
         revisits: poses that are looked at again, their ages spread evenly on a logarithmic scale.
     """
+    check_integer("steps", steps, 2 * AGES[0], AGES[-1])
     height, width, device = generator.height, generator.width, getattr(generator, "device", "cpu")
     scenes, walks, tours = [build_scene(seed) for seed in seeds], [], []
     for scene, seed in zip(scenes, seeds, strict=True):

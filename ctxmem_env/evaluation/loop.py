@@ -64,9 +64,12 @@ def measure_loop(
 def _outward(path: str) -> Outward:
     if path == _ROOM:
         return door_walk
+    kind, _, degrees = path.partition(" ")
+    if kind != "turn" or not degrees.isdecimal():
+        raise ValueError(f"path={path!r}; expected 'room', or 'turn' and degrees, such as 'turn 90'.")
 
     def turn(scene: Scene, rng: np.random.Generator) -> Tensor:
-        return turned(spawn(scene, rng), int(path.split()[1]) // _DEGREES)
+        return turned(spawn(scene, rng), int(degrees) // _DEGREES)
 
     return turn
 

@@ -74,7 +74,9 @@ def evaluate_protocol(
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
     chosen = PROTOCOLS[protocol]
-    check_integer("scenes", scenes, 2, len(SPLITS["validation" if split == "validation" else "test"]))
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    check_integer("scenes", scenes, 2, len(SPLITS[split]))
     seeds = split_seeds(split, scenes)
     if chosen.ssim:
         check_ssim()
