@@ -9,7 +9,7 @@ import torch
 
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.dynamics import surface_points
-from ctxmem_env.policies.moves import CLEARANCE, FORWARD, STAY, TURN_ANGLE, TURN_LEFT, turn_or_go
+from ctxmem_env.policies.moves import CLEARANCE, FORWARD, STAY, TURN_ANGLE, TURN_LEFT, TURN_RIGHT, turn_or_go
 from ctxmem_env.policies.occupancy import CELL, OccupancyGrid, find_way, grow, is_straight
 from ctxmem_env.policies.policy import Observation, ScriptedPolicy
 
@@ -72,7 +72,7 @@ class FrontierExplorer(ScriptedPolicy):
                 walks[world] = _Walk(grid, pose, pose)
             walk = walks[world]
             self._update(walk, pose, points[world], valid[world])
-            walk.action = actions[world] = self._act(walk, goal)
+            walk.action = actions[world] = _steady(walk, self._act(walk, goal))
         return actions, walks
 
     def _update(self, walk: _Walk, pose: np.ndarray, points: np.ndarray, valid: np.ndarray) -> None:
@@ -192,6 +192,17 @@ class FrontierExplorer(ScriptedPolicy):
             walk.dismissed[tuple(unknown[np.abs(bearings) <= self.turn].T)] = True
             return STAY
         return int(turn_or_go(np.array(nearest / self.turn)))
+
+
+def _steady(walk: _Walk, action: int) -> int:
+    """Not to turn to and fro where each of two views shows another way: go, if nothing is in the way, or turn on."""
+    if {action, walk.action} != {TURN_LEFT, TURN_RIGHT}:
+        return action
+    heading = np.array([math.cos(walk.pose[3]), math.sin(walk.pose[3])])
+    ahead, left = np.meshgrid(np.arange(1, 5) * CELL, np.arange(-2, 3) * CLEARANCE / 2)
+    places = ahead[..., None] * heading + left[..., None] * np.array([-heading[1], heading[0]]) + walk.pose[:2]
+    x, y = np.moveaxis(walk.grid.cell(places), -1, 0)
+    return FORWARD if (walk.grid.evidence[x, y] <= 0).all() else walk.action
 
 
 def _surfaces(depth: np.ndarray, poses: np.ndarray, fov: float) -> tuple[np.ndarray, np.ndarray]:

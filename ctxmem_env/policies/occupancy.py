@@ -50,7 +50,9 @@ class OccupancyGrid:
         away = np.where(valid, np.hypot(*np.moveaxis(points - here, -1, 0)), np.inf)
         # One pixel at the edge of a painted thing may be wrong: the second nearest of a column ends its look.
         first = np.partition(away, 1, axis=0)[1] if len(away) > 1 else away[0]
-        hits = np.unique(self.cell(points[away <= _SURE]), axis=0)
+        # A single point may be ground whose depth was estimated too short.
+        hits, points_in = np.unique(self.cell(points[away <= _SURE]), axis=0, return_counts=True)
+        hits = hits[points_in >= 2]
         cells = self.cell(here) + self._around
         cells = cells[((cells >= 0) & (cells < _SIDE)).all(1)]
         offset = self.place(cells) - here

@@ -95,8 +95,8 @@ def check_policy(
     ):
         if own is not None and not _same(own, given):
             raise ValueError(
-                f"the environment has {argument} {given}, but {name} was made for {own}; give the environment the "
-                "arguments that the policy was trained with."
+                f"the environment has {argument} {_show(given)}, but {name} was made for {_show(own)}; give the "
+                "environment the arguments that the policy was trained with."
             )
     if needed["actions"] != actions:
         raise ValueError(f"actions={actions!r}, but {name} has {needed['actions']} actions; leave 'actions' out.")
@@ -104,6 +104,10 @@ def check_policy(
         raise ValueError(
             f"observation={observation!r}, but {name} needs {needed['observation']!r}; leave 'observation' out."
         )
+
+
+def _show(space: spaces.Space) -> str:
+    return " ".join(str(space).split())
 
 
 def _same(own: spaces.Space, given: spaces.Space) -> bool:
