@@ -118,7 +118,7 @@ def test_a_table_has_a_row_for_each_case_and_what_was_measured_how(tmp_path):
     assert head == "| true frames first | against its own frames, dB | against the truth, dB |"
     assert first.startswith("| 12 | 3.20 ± 1.39 | 30.00 ± 0.00 |") and second.startswith("| 0 | 2.00 ± 1.39 |")
     assert "Protocol loop, some: 5 test scenes (seeds 2000000 to 2000004)" in note
-    assert "Not every way exists in every scene. way: room; num_context: 8; commit" in note
+    assert "A scene to which a figure does not apply is left out of it. way: room; num_context: 8; commit" in note
 
 
 def test_an_unfinished_file_has_no_table(tmp_path):

@@ -18,21 +18,21 @@ _PROTOCOLS = {"replay": "true frames in memory", "rollout": "its own frames in m
 # Headings of figures, and how they are written. What a protocol's file does not hold has no column.
 _FIGURES = {
     "own_db": ("against its own frames, dB", 1, 2),
-    "own_ssim": ("SSIM", 1, 3),
+    "own_ssim": ("SSIM to its own", 1, 3),
     "replay_db": ("replay, dB", 1, 2),
-    "replay_ssim": ("SSIM", 1, 3),
+    "replay_ssim": ("replay, SSIM", 1, 3),
     "loop_db": ("loop, dB", 1, 2),
-    "loop_ssim": ("SSIM", 1, 3),
+    "loop_ssim": ("loop, SSIM", 1, 3),
     "first_db": ("first look against the truth, dB", 1, 2),
     "true_db": ("against the truth, dB", 1, 2),
-    "true_ssim": ("SSIM", 1, 3),
+    "true_ssim": ("SSIM to the truth", 1, 3),
     "depth_error": ("median depth error, %", 100, 1),
     "wall_db": ("views of the wall, dB", 1, 2),
     "open_db": ("other views, dB", 1, 2),
     "wrong_share": ("chosen frames that show nothing, %", 100, 1),
     "shown_share": ("of the wall view shown by the chosen, %", 100, 1),
-    **{f"own_db_age_{age}": (f"own, {age:,} steps ago or more, dB", 1, 2) for age in AGES},
-    **{f"true_db_age_{age}": (f"true, {age:,} steps ago or more, dB", 1, 2) for age in AGES},
+    **{f"own_db_age_{age}": (f"own, from {age:,} steps ago on, dB", 1, 2) for age in AGES},
+    **{f"true_db_age_{age}": (f"true, from {age:,} steps ago on, dB", 1, 2) for age in AGES},
     "frechet": ("Frechet distance to true frames", 1, 2),
     "frechet_other": ("to those of another walk", 1, 2),
     "frechet_true": ("of true frames to those of another walk", 1, 2),
@@ -116,11 +116,12 @@ def _note(results: dict, shared: list[str]) -> str:
     seeds, machine = results["scenes"]["seeds"], results["machine"]
     same = [f"{_LABELS[name]}: {results['figures'][0][name]}" for name in shared]
     same += [f"{name}: {value}" for name, value in results["options"].items() if value is not None]
-    measured = {value["n"] for row in results["figures"] for value in row["values"].values() if "n" in value}
+    by_scene = [value["by_scene"] for row in results["figures"] for value in row["values"].values() if "n" in value]
+    fewer = any(None in numbers and any(number is not None for number in numbers) for numbers in by_scene)
+    left_out = " A scene to which a figure does not apply is left out of it." if fewer else ""
     count = seeds[1] - seeds[0] + 1
-    fewer = " Not every way exists in every scene." if min(measured) < count else ""
     return (
         f"Protocol {results['protocol']}, {results['model']}: {count} {results['scenes']['split']} scenes (seeds "
-        f"{seeds[0]} to {seeds[1]}), mean and 95 % interval over scenes.{fewer} {'; '.join([*same, ''])}commit "
+        f"{seeds[0]} to {seeds[1]}), mean and 95 % interval over scenes.{left_out} {'; '.join(same)}; commit "
         f"{', '.join(map(str, results['commits']))}, {machine['cpu']}, torch {machine['torch']}."
     )
