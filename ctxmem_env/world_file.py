@@ -13,7 +13,7 @@ All numbers are little-endian. A file, by convention `NAME.ctxworld`, is, one af
 
 The table is `{"facts": {...}, "arrays": [{"name", "dtype", "shape", "rows", "bytes", "sha256"}, ...]}`: dtype is one of
 `DTYPES`, shape a list of integers, bytes the length of the zlib stream and sha256 its SHA-256 in hexadecimal. An array
-holds its values in C order. Where `rows` is true (frames and depth, to which it gives a quarter less room), every row
+holds its values in C order. Where `rows` is true (frames and depth, which take a sixth less room so), every row
 along axis 1 but the first holds differences from the row before, modulo 2 to the number of bits, with the values read
 as unsigned integers; and of each entry along axis 0 come first the lowest bytes of all values, then the next.
 
@@ -39,7 +39,7 @@ from ctxmem_env.device import available_bytes
 MAGIC, VERSION = b"ctxworld", 1
 DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
 _START, _END = len(MAGIC) + 4, 8 + hashlib.sha256().digest_size
-_LEVEL = 1  # of zlib: six times as fast as level 6, for a tenth more room
+_LEVEL = 1  # of zlib: five times as fast as level 6, for 7 % more room
 _LARGEST_TABLE = 1 << 26
 _LARGEST_RATIO = 1040  # zlib packs at most 1,032 bytes into one
 
