@@ -14,6 +14,7 @@ from helpers import IDS, make
 from test_world import open_world
 
 from ctxmem_env.feature_cache import FeatureTable
+from ctxmem_env.spatial_index import SpatialIndex
 from ctxmem_env.testing import PoseGenerator
 
 TASKS = ("roam", "point_goal", "image_goal", "explore", "look_back")
@@ -62,7 +63,7 @@ def test_goals_progress_and_scenes_come_back_after_another_episode(env_id, task)
     assert_same(go(env, some_actions(25)), expected)
     again = env.reset()  # the next episode is drawn from the generator that came back
     env.restore_state(state)
-    go(env, some_actions(25))
+    assert_same(go(env, some_actions(25)), expected)
     assert_same(env.reset(), again)
 
 
@@ -98,6 +99,29 @@ def test_a_tree_of_states_holds_as_many_worlds_as_were_walked_alone(bound):
             alone.reset(seed=value) if kind == "reset" else alone.step(value)
         env.restore_state(state)
         assert_same(go(env, some_actions(12)), go(alone, some_actions(12)))
+
+
+def test_a_memory_that_has_grown_since_goes_back_too():
+    env = opened(memory_capacity=70, steps=30)  # memory begins with 64 slots
+    state = env.clone_state()
+    expected = go(env, some_actions(60))
+    env.restore_state(state)
+    assert_same(go(env, some_actions(60)), expected)
+
+
+def test_what_an_index_finds_does_not_tell_how_it_came_about():
+    poses = np.zeros((80, 6))
+    poses[::2, 3] = 1.0  # two directions, in each of which only the 24 oldest frames are found
+    walked, built = SpatialIndex(1), SpatialIndex(1)
+    for slot, pose in enumerate(poses.tolist()):
+        walked.append(0, slot, pose)
+    gone = (5, 0)
+    for slot in gone:
+        walked.remove(0, slot)
+    for slot in sorted(set(range(80)) - set(gone)):
+        built.append(0, slot, poses[slot].tolist())
+    assert walked.within(0, 0.0, 0.0, 1.0) == built.within(0, 0.0, 0.0, 1.0)
+    assert len(built.within(0, 0.0, 0.0, 1.0)) == 48
 
 
 def test_no_frame_is_copied_for_a_state_that_nothing_overwrites():
