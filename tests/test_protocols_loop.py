@@ -148,6 +148,28 @@ def test_a_generator_that_stands_still_is_consistent_and_wrong():
     assert min(found["own_db"]) > 70 and max(found["first_db"]) < 25 and max(found["true_db"]) < 25
 
 
+class Drifting(Noise):
+    """Paints one colour, a little brighter every time."""
+
+    calls = 0
+
+    def generate(self, poses, context, fov, num_steps, generators):
+        view = super().generate(poses, context, fov, num_steps, generators)
+        self.calls += 1
+        view.frames.fill_(self.calls)
+        return view
+
+
+def test_revisits_are_grouped_by_their_age():
+    found = measure_horizon(Drifting(), ROOMS, steps=60, tour=0, revisits=8)
+    assert min(found["own_db_age_10"]) > max(found["own_db_age_30"]) + 3
+
+
+def test_what_is_forgotten_is_another_at_the_second_look():
+    found = measure_horizon(Noise(remembers=False), ROOMS, steps=20, tour=0, revisits=4)
+    assert max(found["own_db"]) < 12
+
+
 def test_noise_that_is_remembered_looks_like_noise():
     found = measure_horizon(Noise(), ROOMS, steps=40, tour=0, revisits=6)
     assert min(found["own_db"]) > 60 and max(found["true_db"]) < 12
@@ -185,5 +207,7 @@ def test_appearance_tells_fog_from_noise():
     assert appearance(true, true) == {"gradient_ratio": 1, "contrast_ratio": 1, "colour_distance": 0}
     fog = appearance(true // 2, true)
     assert fog["gradient_ratio"] == pytest.approx(0.5) and fog["contrast_ratio"] == pytest.approx(0.5, abs=0.01)
+    mixed = appearance(true[:, :, torch.arange(16).view(2, 8).T.flatten()], true)
+    assert mixed["gradient_ratio"] > 2 and mixed["contrast_ratio"] == pytest.approx(1)
     other = appearance(255 - true, true)
     assert other["gradient_ratio"] == pytest.approx(1) and other["colour_distance"] == 1

@@ -35,6 +35,7 @@ class Measure:
             raise KeyboardInterrupt
         self.calls.append((tuple(seeds), tour))
         values = {"own_db": [seed % 10 + tour / 10 for seed in seeds]}
+        values["depth_error"] = [0.05] * len(seeds)
         values["true_db"] = [None if seed % 2 else 30.0 for seed in seeds]
         return values | {"_sum": [1.0] * len(seeds), "_sheet": [torch.full((2, 4, 4, 3), tour, dtype=torch.uint8)]}
 
@@ -115,8 +116,8 @@ def test_results_of_other_options_are_told_apart(tmp_path):
 def test_a_table_has_a_row_for_each_case_and_what_was_measured_how(tmp_path):
     run_with(tmp_path / "out.json")
     head, _, first, second, _, note = protocol_table(read_results(tmp_path / "out.json")).splitlines()
-    assert head == "| true frames first | against its own frames, dB | against the truth, dB |"
-    assert first.startswith("| 12 | 3.20 ± 1.39 | 30.00 ± 0.00 |") and second.startswith("| 0 | 2.00 ± 1.39 |")
+    assert head == "| true frames first | against its own frames, dB | against the truth, dB | median depth error, % |"
+    assert first == "| 12 | 3.20 ± 1.39 | 30.00 ± 0.00 | 5.0 ± 0.0 |" and second.startswith("| 0 | 2.00 ± 1.39 |")
     assert "Protocol loop, some: 5 test scenes (seeds 2000000 to 2000004)" in note
     assert "A scene to which a figure does not apply is left out of it. way: room; num_context: 8; commit" in note
 
@@ -179,10 +180,17 @@ def test_bad_options_are_refused_before_anything_is_measured(tmp_path, protocol,
     assert list(tmp_path.iterdir()) == []
 
 
+class Unused(Noise):
+    """Must not be asked for anything."""
+
+    def generate(self, *args):
+        raise AssertionError("it was asked to paint")
+
+
 def test_without_torchmetrics_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"SSIM needs torchmetrics, .*pip install 'ctxmem-env\[evaluate\]'"):
-        evaluate_protocol("loop", Noise(), out=tmp_path / "out.json", quiet=True)
+        evaluate_protocol("loop", Unused(), out=tmp_path / "out.json", quiet=True)
     assert list(tmp_path.iterdir()) == []
 
 
