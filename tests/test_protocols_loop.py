@@ -45,6 +45,21 @@ def test_a_way_through_a_door_is_free_and_ends_in_another_room(seed):
     torch.testing.assert_close(door_walk(scene, np.random.default_rng(seed)), way)
 
 
+@pytest.mark.parametrize("most", [16, 40])
+def test_a_way_leaves_its_room_once_and_for_all(most):
+    lengths = []
+    for seed in ROOMS:
+        scene = build_scene(seed)
+        ground = Ground(scene)
+        for number in range(4):
+            way = door_walk(scene, np.random.default_rng(number), most)
+            if way is not None:
+                rooms = [ground.room_of(*place) for place in way[:, :2].tolist()]
+                assert rooms[0] != rooms[-1] and rooms == sorted(rooms, key=lambda room: room != rooms[0])
+                lengths.append(len(way))
+    assert 0 < max(lengths) <= most
+
+
 def test_under_the_open_sky_there_is_no_door():
     assert door_walk(build_scene(SQUARE), np.random.default_rng(0)) is None
     assert out_and_back([SQUARE], door_walk, 0, SIZE, SIZE) is None
