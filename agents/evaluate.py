@@ -42,6 +42,7 @@ def make_parser(description: str, task: str = "point_goal") -> argparse.Argument
     parser.add_argument("--split", choices=SPLITS, default="test", help="of the scenes")
     parser.add_argument("--max-episode-steps", type=int, default=200)
     parser.add_argument("--sliding", action="store_true", help="go on along the surface that stops a motion")
+    parser.add_argument("--deterministic", action="store_true", help="the likeliest action rather than one drawn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="that torch may use")
     parser.add_argument("--video", help="an .mp4 or .gif file of the episode in the first scene")
@@ -52,10 +53,11 @@ def make_parser(description: str, task: str = "point_goal") -> argparse.Argument
 def run(make: Callable[[], Policy], parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Evaluate the policy, and print the figures as one line of JSON."""
     torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)  # for algorithms of Stable-Baselines3 that draw their actions
     kwargs = {"retrieval": args.retrieval, "sliding": args.sliding}
     if args.env_id == ENV_IDS[0]:
         kwargs["model"] = args.model
-    arguments = (args.task, args.scenes, args.max_episode_steps, args.split, args.seed)
+    arguments = (args.task, args.scenes, args.max_episode_steps, args.split, args.seed, args.deterministic)
     try:
         results = evaluate_policy(make(), args.env_id, *arguments, quiet=args.quiet, **kwargs)
         if args.video is not None:
@@ -81,7 +83,7 @@ def film(policy: Policy, args: argparse.Namespace, kwargs: dict) -> str:
                 if isinstance(observation, dict)
                 else (observation[None])
             )
-            actions, state = policy.predict(batch, state, start, deterministic=True)
+            actions, state = policy.predict(batch, state, start, args.deterministic)
             observation, _, terminated, truncated, _ = env.step(actions[0])
             start, ended = np.zeros(1, bool), terminated or truncated
             yield env.render()

@@ -3,8 +3,8 @@
 pip install -e ".[agents]"
 python agents/ppo.py --task point_goal
 
-Writes checkpoints, a curve and, at last, the policy as one small file that `ctxmem_env.policies.load_policy` reads.
-Run again, it goes on from the last checkpoint. Hyperparameters: configs/agents/ppo_TASK.yaml.
+Writes checkpoints, each also as a small file that `ctxmem_env.policies.load_policy` reads, and a curve. Run again, it
+goes on from the last checkpoint. Hyperparameters: configs/agents/ppo_TASK.yaml.
 """
 
 from stable_baselines3 import PPO

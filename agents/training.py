@@ -41,11 +41,14 @@ class AgentConfig:
 
 
 class Progress(BaseCallback):
-    """Checkpoints, written whole or not at all, and a curve of episodes in curve.jsonl."""
+    """Checkpoints, written whole or not at all, and a curve of episodes in curve.jsonl.
 
-    def __init__(self, out: Path, every: int):
+    Of PPO with discrete actions also the policy alone, as `ctxmem_env.policies.load_policy` reads it.
+    """
+
+    def __init__(self, out: Path, every: int, task: str, facts: dict):
         super().__init__()
-        self.out, self.every = out, every
+        self.out, self.every, self.task, self.facts = out, every, task, facts
         self.episodes: list[dict] = []
 
     def _on_training_start(self) -> None:
@@ -75,6 +78,9 @@ class Progress(BaseCallback):
         temporary = self.out / ".checkpoint.zip"
         self.model.save(temporary)
         temporary.replace(self.out / f"{self.num_timesteps}.zip")
+        if isinstance(self.model, PPO) and isinstance(self.model.action_space, spaces.Discrete):
+            policy = export_policy(self.model, self.task, self.facts | {"steps": self.num_timesteps})
+            save_policy(policy, self.out / f"{self.num_timesteps}.safetensors")
 
 
 def train(algorithm: type[BaseAlgorithm], name: str, policy: str, description: str) -> None:
@@ -112,14 +118,16 @@ def run(algorithm: type[BaseAlgorithm], name: str, policy: str, args: argparse.N
     env = make_sb3_vec_env(args.env_id, args.num_envs or config.num_envs, config.seed, env_kwargs=worlds)
     try:
         model = open_model(algorithm, policy, config, env, out)
-        progress = Progress(out, config.checkpoint_every)
-        interrupted = learn(model, args.steps or config.num_steps, progress, args.quiet)
+        facts = {"algorithm": name, "env_id": args.env_id, "env": config.env}
+        interrupted = learn(
+            model, args.steps or config.num_steps, Progress(out, config.checkpoint_every, task, facts), args.quiet
+        )
     finally:
         env.close()
     results = {"algorithm": name, "task": task, "steps": model.num_timesteps, "out": str(out)}
-    if algorithm is PPO and isinstance(env.action_space, spaces.Discrete):
-        facts = {"algorithm": name, "steps": model.num_timesteps, "env_id": args.env_id, "env": config.env}
-        results["policy"] = str(save_policy(export_policy(model, task, facts), out / "policy.safetensors"))
+    saved = out / f"{model.num_timesteps}.safetensors"
+    if saved.is_file():
+        results["policy"] = str(saved)
     if importlib.util.find_spec("matplotlib") and '"episodes"' in (out / "curve.jsonl").read_text():
         results["picture"] = str(plot_learning_curve(out / "curve.jsonl", out / "curve.png"))
     return results | {"interrupted": interrupted, "seconds": seconds_so_far(out)}

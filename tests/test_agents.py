@@ -110,6 +110,7 @@ def test_the_exported_policy_acts_as_the_trained_one(training, args):
     from ctxmem_env.sb3 import make_sb3_vec_env
 
     results = train(training, args)
+    assert results["policy"] == str(args.out / "32.safetensors")
     env = make_sb3_vec_env(
         "CtxMemTrueScene-v0", 3, 1, env_kwargs={"task": "point_goal", "observation": "rgbd", "tour": 1, "height": 48,
                                                 "width": 48},
@@ -123,5 +124,5 @@ def test_the_exported_policy_acts_as_the_trained_one(training, args):
             wanted = model.policy.get_distribution(model.policy.obs_to_tensor(images)[0]).distribution.logits
         torch.testing.assert_close(logits.log_softmax(1), wanted, atol=5e-3, rtol=0)  # it is kept in half precision
         observation, *_ = env.step(policy.predict(observation)[0])
-    assert policy.tasks == ("point_goal",) and policy.facts["env"]["tour"] == 1
+    assert policy.tasks == ("point_goal",) and policy.facts["steps"] == 32
     env.close()

@@ -125,6 +125,8 @@ class Evaluate(TorchCommand):
     """Of transfer: what the policies are to do. By default point_goal."""
     policies: Annotated[str | None, arg(metavar="POLICY,...")] = None
     """Of transfer: names or folders of policies, with commas between them."""
+    sliding: bool = False
+    """Of transfer: cameras go on along the surface that stops them."""
     retrieval: Annotated[str | None, arg(metavar="NAME,...")] = None
     """Of transfer, occlusion and retrieval: how context is chosen from memory, one evaluation for each name. By
     default fov; of the last two every strategy."""

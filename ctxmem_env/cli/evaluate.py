@@ -10,7 +10,7 @@ from ctxmem_env.evaluation.tables import protocol_table
 from ctxmem_env.evaluation.transfer import evaluate_transfer, transfer_table
 
 _SHARED = ("model", "scenes", "num_steps", "num_context", "out", "device", "quiet")
-_TRANSFER = ("task", "policies", "retrieval")
+_TRANSFER = ("task", "policies", "retrieval", "sliding")
 _SUITE = ("turns", "horizons", "contexts", "denoising")
 
 
@@ -45,6 +45,7 @@ def _transfer(command: Evaluate, options: dict) -> dict:
         retrieval=(command.retrieval or "fov").split(","),
         max_episode_steps=200 if command.steps is None else command.steps,
         tour=tours[0],
+        sliding=command.sliding,
         **options,
     )
     print(transfer_table(results), file=sys.stderr)
@@ -54,7 +55,7 @@ def _transfer(command: Evaluate, options: dict) -> dict:
 
 
 def _suite(command: Evaluate, options: dict) -> dict:
-    _refuse(command, ("task", "policies"))
+    _refuse(command, ("task", "policies", "sliding"))
     if options["num_steps"] is None:
         del options["num_steps"]
     for name in ("steps", "tours", *_SUITE):
@@ -72,7 +73,7 @@ def _suite(command: Evaluate, options: dict) -> dict:
 
 def _refuse(command: Evaluate, names: tuple[str, ...]) -> None:
     for name in names:
-        if getattr(command, name) is not None:
+        if getattr(command, name) not in (None, False):
             raise ValueError(
                 f"{name}={getattr(command, name)!r} has no meaning for protocol={command.protocol!r}; leave it out, or "
                 "choose a protocol that takes it."

@@ -28,7 +28,7 @@ def evaluate_policy(
     max_episode_steps: int = 200,
     split: str = "test",
     seed: int = 0,
-    deterministic: bool = True,
+    deterministic: bool = False,
     quiet: bool = False,
     **env_kwargs: Any,
 ) -> dict:
@@ -45,7 +45,8 @@ def evaluate_policy(
         max_episode_steps: steps after which an episode is truncated.
         split: "train", "validation" or "test".
         seed: of the first scene's episode, at least 0.
-        deterministic: as `Policy.predict` takes it.
+        deterministic: as `Policy.predict` takes it. A policy that remembers nothing and draws nothing may go to and fro
+            between two views for ever.
         quiet: no progress bar.
         env_kwargs: arguments of the environment.
 

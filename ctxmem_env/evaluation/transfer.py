@@ -39,6 +39,7 @@ def evaluate_transfer(
     num_context: int = 8,
     num_steps: int | None = None,
     tour: int = 12,
+    sliding: bool = False,
     split: str = "test",
     seed: int = 0,
     out: str | Path = "transfer.json",
@@ -60,6 +61,7 @@ def evaluate_transfer(
         num_context: context slots.
         num_steps: denoising steps; None for the generator's default.
         tour: true frames in memory before the first.
+        sliding: cameras go on along the surface that stops them.
         split: "train", "validation" or "test".
         seed: of the first scene's episode.
         out: a JSON file.
@@ -79,7 +81,7 @@ def evaluate_transfer(
             raise ValueError(f"{name}={values!r}; expected a list of one or more different names.")
     check_integer("tour", tour, 0)
     height, width = frame_size(model)
-    shared = {"tour": tour, "num_context": num_context, "device": device}
+    shared = {"tour": tour, "sliding": sliding, "num_context": num_context, "device": device}
     worlds = [(TRUE, None, {"height": height, "width": width})]
     for name in retrieval:
         get_retrieval(name)
@@ -96,6 +98,7 @@ def evaluate_transfer(
         "num_context": num_context,
         "num_steps": num_steps,
         "tour": tour,
+        "sliding": sliding,
         "split": split,
         "seed": seed,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.policies.frontier import FrontierExplorer
+from ctxmem_env.policies.homing import VisualHoming
 from ctxmem_env.policies.network import SUFFIX, NetworkPolicy, load_policy, packaged_policies
 from ctxmem_env.policies.policy import Policy, ScriptedPolicy, check_policy, environment_arguments
 from ctxmem_env.policies.random_actions import RandomActions
@@ -20,6 +21,7 @@ __all__ = [
     "RandomActions",
     "ScriptedPolicy",
     "TurnAndGo",
+    "VisualHoming",
     "WallFollower",
     "check_policy",
     "environment_arguments",
@@ -34,6 +36,7 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "turn_and_avoid": partial(TurnAndGo, avoid=True),
     "wall_follower": WallFollower,
     "frontier": FrontierExplorer,
+    "homing": VisualHoming,
 }
 
 
