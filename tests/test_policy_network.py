@@ -9,7 +9,14 @@ from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 
 from ctxmem_env.policies.from_sb3 import encoder_arguments, export_policy
-from ctxmem_env.policies.network import NetworkPolicy, SceneEncoder, load_policy, packaged_policies, save_policy
+from ctxmem_env.policies.network import (
+    NetworkPolicy,
+    SceneEncoder,
+    _digest,
+    load_policy,
+    packaged_policies,
+    save_policy,
+)
 
 ENCODER = {"images": ["rgb", "depth"], "goal_size": 2, "features": 16, "height": 48, "width": 48}
 
@@ -76,27 +83,43 @@ def test_a_picture_alone_may_come_without_a_name():
     assert torch.equal(policy.logits(observe()["rgb"]), policy.logits(observe()))
 
 
+def write(path, weights, config, **metadata):
+    """A file whose checksum is right, whatever it holds."""
+    told = json.dumps(config)
+    facts = {"format": "ctxmem-policy-1", "policy": told, "sha256": _digest(told, weights)}
+    save_file(weights, path, metadata=facts | metadata)
+
+
 def damage(path, how):
     data, weights = path.read_bytes(), load_file(path)
     config = {"task": "point_goal", "encoder": ENCODER, "hidden": [8], "facts": {}}
-    facts = {"format": "ctxmem-policy-1", "policy": json.dumps(config)}
     if how == "truncated":
         path.write_bytes(data[:-100])
     elif how == "another format":
-        save_file(weights, path, metadata=facts | {"format": "ctxmem-policy-9"})
+        write(path, weights, config, format="ctxmem-policy-9")
     elif how == "no metadata":
         save_file(weights, path)
     elif how == "another shape":
-        save_file(weights | {"head.bias": torch.zeros(4)}, path, metadata=facts)
+        write(path, weights | {"head.bias": torch.zeros(4)}, config)
     elif how == "unknown argument":
-        save_file(weights, path, metadata=facts | {"policy": json.dumps(config | {"run": "rm"})})
+        write(path, weights, config | {"run": "rm"})
     elif how == "unknown image":
-        odd = config | {"encoder": ENCODER | {"images": ["rgbd"]}}
-        save_file(weights, path, metadata=facts | {"policy": json.dumps(odd)})
+        write(path, weights, config | {"encoder": ENCODER | {"images": ["rgbd"]}})
+    elif how == "a flipped bit":
+        path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
 
 
 @pytest.mark.parametrize(
-    "how", ["truncated", "another format", "no metadata", "another shape", "unknown argument", "unknown image"]
+    "how",
+    [
+        "truncated",
+        "another format",
+        "no metadata",
+        "another shape",
+        "unknown argument",
+        "unknown image",
+        "a flipped bit",
+    ],
 )
 def test_a_file_that_holds_no_policy_is_refused(tmp_path, how):
     path = save_policy(make(), tmp_path / "p.safetensors")
@@ -107,9 +130,8 @@ def test_a_file_that_holds_no_policy_is_refused(tmp_path, how):
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     path = save_policy(make(), tmp_path / "p.safetensors")
-    with open(path, "r+b") as file:
-        file.seek(-2, 2)
-        file.write(b"\x00\x7e")  # NaN in half precision
+    config = {"task": "point_goal", "encoder": ENCODER, "hidden": [8], "facts": {}}
+    write(path, load_file(path) | {"head.bias": torch.full((9,), torch.nan)}, config)
     with pytest.raises(ValueError, match="weights that are not finite"):
         load_policy(path)
 

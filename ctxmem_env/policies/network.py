@@ -1,5 +1,6 @@
 """Policies that were trained: small networks in one file of safetensors each, which run without any other library."""
 
+import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -124,10 +125,10 @@ def save_policy(policy: NetworkPolicy, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     config = {"task": policy.tasks[0], "encoder": policy.encoder_arguments, "hidden": list(policy.hidden)}
-    config |= {"facts": policy.facts}
+    told = json.dumps(config | {"facts": policy.facts})
     weights = {name: value.half().contiguous() for name, value in policy.network.state_dict().items()}
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file(weights, temporary, metadata={"format": _FORMAT, "policy": json.dumps(config)})
+    save_file(weights, temporary, metadata={"format": _FORMAT, "policy": told, "sha256": _digest(told, weights)})
     temporary.replace(path)
     return path
 
@@ -148,8 +149,11 @@ def load_policy(name: str | Path, seed: int = 0) -> NetworkPolicy:
             facts = file.metadata() or {}
             if facts.get("format") != _FORMAT:
                 raise ValueError(f"its format is {facts.get('format')!r}, expected {_FORMAT!r}")
-            policy = NetworkPolicy(**json.loads(facts["policy"]), seed=seed)
-            policy.network.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _digest(facts["policy"], weights) != facts.get("sha256"):
+            raise ValueError("it does not match its checksum, so it was altered")
+        policy = NetworkPolicy(**json.loads(facts["policy"]), seed=seed)
+        policy.network.load_state_dict({name: value.float() for name, value in weights.items()})
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"policy={str(path)!r} holds no policy of this package: {error}") from error
     if not all(value.isfinite().all() for value in policy.network.state_dict().values()):
@@ -158,6 +162,13 @@ def load_policy(name: str | Path, seed: int = 0) -> NetworkPolicy:
 
 
 _NUM_ACTIONS = len(DiscreteActions.names)
+
+
+def _digest(told: str, weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(told.encode())
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _tensor(values: np.ndarray) -> Tensor:
