@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 MAX_PITCH = math.radians(60.0)
@@ -35,7 +36,7 @@ def full_precision(function: Callable) -> Callable:
     @functools.wraps(function)
     def exact(*args, **kwargs):
         device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        if not torch.amp.is_autocast_available(device):
+        if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
             return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
             return function(*args, **kwargs)
@@ -48,23 +49,27 @@ def wrap_angle(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
+def _axes(poses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where poses (..., 6) look ahead, left and up, each (..., 3): the columns of Rz(yaw) Ry(-pitch) Rx(roll)."""
+    (cy, cp, cr), (sy, sp, sr) = poses[..., 3:].cos().unbind(-1), poses[..., 3:].sin().unbind(-1)
+    ahead = torch.stack([cy * cp, sy * cp, sp], dim=-1)
+    level = torch.stack([-sy, cy, torch.zeros_like(cy)], dim=-1)  # to the left, before the roll
+    above = torch.stack([-cy * sp, -sy * sp, cp], dim=-1)
+    cr, sr = cr[..., None], sr[..., None]
+    return ahead, above * sr + level * cr, above * cr - level * sr
+
+
 @full_precision
 def body_rotation(poses: Tensor) -> Tensor:
     """World-from-body rotations (..., 3, 3), Rz(yaw) Ry(-pitch) Rx(roll), of poses (..., 6)."""
-    yaw, pitch, roll = poses[..., 3], poses[..., 4], poses[..., 5]
-    cy, sy, cp, sp, cr, sr = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin(), roll.cos(), roll.sin()
-    forward = torch.stack([cy * cp, sy * cp, sp], dim=-1)
-    left = torch.stack([-cy * sp * sr - sy * cr, -sy * sp * sr + cy * cr, cp * sr], dim=-1)
-    up = torch.stack([-cy * sp * cr + sy * sr, -sy * sp * cr - cy * sr, cp * cr], dim=-1)
-    return torch.stack([forward, left, up], dim=-1)
+    return torch.stack(_axes(poses), dim=-1)
 
 
 @full_precision
 def camera_to_world(poses: Tensor) -> Tensor:
     """World-from-camera matrices (..., 4, 4) in the OpenCV camera frame, of poses (..., 6)."""
-    matrix = poses.new_zeros(*poses.shape[:-1], 4, 4)
-    matrix[..., :3, :3] = body_rotation(poses) @ _BODY_FROM_OPENCV.to(poses)
-    matrix[..., :3, 3] = poses[..., :3]
+    ahead, left, up = _axes(poses)
+    matrix = F.pad(torch.stack([-left, -up, ahead, poses[..., :3]], dim=-1), (0, 0, 0, 1))
     matrix[..., 3, 3] = 1.0
     return matrix
 
@@ -133,11 +138,11 @@ def pixel_rays(height: int, width: int, fov: Tensor | float) -> Tensor:
 
     `fov` (...) in degrees. A point at z-depth d is `d * ray`.
     """
-    f = focal(fov)
-    x = (torch.arange(width, device=f.device) + 0.5) * (2 / width) - 1
-    y = ((torch.arange(height, device=f.device) + 0.5) * 2 - height) / width
-    grid = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1) / f[..., None, None, None]
-    return torch.cat([grid, torch.ones_like(grid[..., :1])], dim=-1)
+    f = focal(fov)[..., None, None]
+    right, below = (1 - 1 / width), (height - 1) / width  # the outermost pixels' centres at a focal length of 1
+    x = (torch.linspace(-right, right, width, device=f.device) / f).expand(*f.shape[:-2], height, width)
+    y = (torch.linspace(-below, below, height, device=f.device)[:, None] / f).expand_as(x)
+    return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
 def from_opengl(matrix: Tensor) -> Tensor:

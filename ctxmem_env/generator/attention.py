@@ -144,7 +144,12 @@ class RememberedFrames(nn.Module):
     @staticmethod
     def from_reference(keys_values: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
         """keys_values (B, k, 2, heads, tokens, c), cameras (B, k, 4, 4) as in `Remembered`: two (B, heads, n, c)."""
-        turned = turn_by_camera(keys_values.flatten(0, 1).flatten(1, 2), cameras.flatten(0, 1))
-        turned = turned.unflatten(0, keys_values.shape[:2]).unflatten(2, (2, -1))
-        keys, values = turned.permute(2, 0, 3, 1, 4, 5).flatten(3, 4)
+        batch, slots, _, heads, tokens, channels = keys_values.shape
+        # Written straight to where attention reads them, half by half: a copy of all takes as long as the turn.
+        turned = keys_values.new_empty(2, batch, heads, slots, tokens, channels)
+        there = turned.permute(1, 3, 0, 2, 4, 5)
+        vectors, rest = keys_values.chunk(2, dim=-1)
+        flat = vectors.reshape(batch * slots, -1, 4) @ cameras.flatten(0, 1).mT.to(vectors.dtype)
+        there[..., : channels // 2], there[..., channels // 2 :] = flat.view(vectors.shape), rest
+        keys, values = turned.flatten(3, 4)
         return keys, values
