@@ -67,6 +67,7 @@ class TrainConfig:
     own_weight: float = 0.3  # of the network's own pixels, so that it learns to paint where it could fetch
     self_context: float = 0.3  # share of steps whose context the model has first repainted from its other frames
     self_context_from: int = 1_000  # the step from which it does
+    self_context_generations: int = 1  # copies of copies: at most so many, drawn for each such step
     example_weight: float = 0.3  # of pixels beyond all borders, where an example stands for the truth
     adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
@@ -82,7 +83,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_integer("seed", self.seed, 0)
-        for name in ("num_steps", "warmup_steps", "threads", "validate_every", "validation_scenes", "checkpoint_every"):
+        counts = ("num_steps", "warmup_steps", "threads", "validate_every", "validation_scenes", "checkpoint_every")
+        for name in (*counts, "self_context_generations"):
             check_integer(name, getattr(self, name), 1)
         for name in ("decay_fraction", "ema_decay", "self_context", "example_weight"):
             _check_share(name, getattr(self, name))

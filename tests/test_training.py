@@ -17,7 +17,7 @@ from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.scenes import build_scene, render, split_of, stack_scenes
 from ctxmem_env.training.checkpoint import load_checkpoint, save_checkpoint
 from ctxmem_env.training.data import SceneBatches, batches, corrupt, to_float, to_uint8
-from ctxmem_env.training.train import losses, optimizers, rate, train
+from ctxmem_env.training.train import losses, optimizers, rate, repaint_context, train
 from ctxmem_env.training.validate import validation_batch
 
 SIZE = 16
@@ -340,3 +340,20 @@ def test_a_run_that_cannot_begin_writes_nothing(tmp_path, changes, device, messa
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(CONFIG, **changes), tmp_path / "run", device=device, quiet=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_later_generations_are_copies_of_copies():
+    model = SceneTransformer(**CONFIG.model)
+    with torch.no_grad():
+        model.pixel_out.bias[9] = -4.0  # it would rather fetch than paint
+    batch = some_batches(outside=0.0, nothing=0.0)[0]
+    true = batch["context_frames"].clone()
+    made = []
+    for generations in (1, 2, 3):
+        copied = {name: value.clone() for name, value in batch.items()}
+        repaint_context(model, copied, torch.Generator().manual_seed(0), generations)
+        made.append(copied["context_frames"])
+    first, second, third = made
+    assert (first[:, 1::2] == true[:, 1::2]).all() and (first[:, 0::2] != true[:, 0::2]).any()
+    assert (second[:, 0::2] == first[:, 0::2]).all() and (second[:, 1::2] != true[:, 1::2]).any()
+    assert (third[:, 1::2] == second[:, 1::2]).all() and (third[:, 0::2] != second[:, 0::2]).any()

@@ -120,31 +120,41 @@ def losses(
 
 
 @torch.no_grad()
-def repaint_context(model: SceneTransformer, batch: dict[str, Tensor], generator: torch.Generator) -> None:
+def repaint_context(
+    model: SceneTransformer, batch: dict[str, Tensor], generator: torch.Generator, generations: int = 1
+) -> None:
     """Replace every other context frame by the model's own view of it, painted from the remaining ones.
 
-    A rollout lives on such copies. Only what was fetched is replaced: what the model made up is not the true scene,
-    and a target that contradicts its context would teach it not to trust its memory.
+    In further generations the halves take turns, so that copies are made of copies, as a rollout makes them. Only what
+    was fetched is replaced: what the model made up is not the true scene, and a target that contradicts its context
+    would teach it not to trust its memory.
     """
-    even, odd = slice(0, None, 2), slice(1, None, 2)
+    for generation in range(generations):
+        halves = slice(generation % 2, None, 2), slice((generation + 1) % 2, None, 2)
+        _repaint_half(model, batch, generator, *halves)
+
+
+def _repaint_half(
+    model: SceneTransformer, batch: dict[str, Tensor], generator: torch.Generator, half: slice, rest: slice
+) -> None:
     frames, poses = to_float(batch["context_frames"]), batch["context_poses"]
-    shape = frames[:, even].shape
+    shape = frames[:, half].shape
     noise = ranks.share(torch.randn(ranks.size() * shape[0], *shape[1:], generator=generator)).to(frames.device)
     view = model(
         noise,
         torch.ones(noise.shape[:2], device=noise.device),
-        poses[:, even],
+        poses[:, half],
         batch["fov"],
-        frames[:, odd],
-        batch["context_depth"][:, odd],
-        poses[:, odd],
-        batch["mask"][:, odd],
+        frames[:, rest],
+        batch["context_depth"][:, rest],
+        poses[:, rest],
+        batch["mask"][:, rest],
     )
-    fetched = (view.own_weight < 0.3) & (batch["context_depth"][:, even] > 0)  # a frame from outside stays as it came
+    fetched = (view.own_weight < 0.3) & (batch["context_depth"][:, half] > 0)  # a frame from outside stays as it came
     painted = ((view.frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(2, -1)
-    old_frames, old_depth = batch["context_frames"][:, even], batch["context_depth"][:, even]
-    batch["context_frames"][:, even] = torch.where(fetched[..., None], painted, old_frames)
-    batch["context_depth"][:, even] = torch.where(fetched, view.log_depth.exp(), old_depth)
+    old_frames, old_depth = batch["context_frames"][:, half], batch["context_depth"][:, half]
+    batch["context_frames"][:, half] = torch.where(fetched[..., None], painted, old_frames)
+    batch["context_depth"][:, half] = torch.where(fetched, view.log_depth.exp(), old_depth)
 
 
 def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = False) -> dict:
@@ -217,7 +227,8 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
                     group["lr"] = base * rate(step, config)
             with autocast:
                 if step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
-                    repaint_context(forward, batch, rng)
+                    deepest = config.self_context_generations
+                    repaint_context(forward, batch, rng, int(torch.randint(1, deepest + 1, (), generator=rng)))
                 critic = adversary if config.adversarial_weight and step >= config.adversarial_from else None
                 loss, parts = losses(forward, batch, config, rng, critic)
             (loss / ranks.size()).backward()
