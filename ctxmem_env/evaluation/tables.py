@@ -39,7 +39,6 @@ _FIGURES = {
     "gradient_ratio": ("gradients / true", 1, 2),
     "contrast_ratio": ("contrast / true", 1, 2),
     "colour_distance": ("distance of colours", 1, 2),
-    "steps_per_second": ("steps per second, in all", 1, 1),
 }
 _LABELS = {
     "path": "way",
