@@ -15,7 +15,7 @@ from batches import assert_same
 from helpers import make
 from test_training import CONFIG
 
-from ctxmem_env.training.checkpoint import load_checkpoint
+from ctxmem_env.training.checkpoint import load_checkpoint, save_checkpoint
 from ctxmem_env.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -94,6 +94,23 @@ def test_a_walk_that_is_killed_a_hundred_times_goes_on_from_its_last_save(bound,
         whole.step(action)
     for action in ACTIONS[steps : steps + 10]:
         assert_same(env.step(action), whole.step(action))
+
+
+def test_a_checkpoint_that_is_killed_while_it_is_written_is_the_one_before(tmp_path):
+    path, rng, last = tmp_path / "latest.safetensors", np.random.default_rng(0), 0
+    save_checkpoint(path, {"weights": torch.zeros(1_000_000)}, {"step": 0})
+
+    def save_and_save():
+        for step in range(last + 1, last + 10_000):
+            save_checkpoint(path, {"weights": torch.full((1_000_000,), float(step))}, {"step": step})
+
+    for _ in range(20):
+        with child(save_and_save):
+            wait_for_saves(path, 1)
+            time.sleep(float(rng.uniform(0, 0.03)))
+        tensors, facts = load_checkpoint(path)
+        assert facts["step"] > last and bool((tensors["weights"] == facts["step"]).all())
+        last = facts["step"]
 
 
 def test_training_that_is_killed_twenty_times_ends_as_it_would_have(tmp_path):
