@@ -104,6 +104,21 @@ def test_a_generator_that_cannot_be_saved_leaves_the_old_folder(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+def test_a_save_that_fails_at_the_last_step_puts_the_old_folder_back(folder, monkeypatch):
+    (folder / "README.md").write_text("card")
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ctxmem_env.generator.store.os.replace", fail)
+        with pytest.raises(OSError, match="no space left"):
+            save_generator(tiny(seed=1), folder)
+    assert before == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
 def test_each_model_is_loaded_once_for_each_device(folder):
     assert load_generator(str(folder), "cpu") is load_generator(str(folder), "cpu")
 

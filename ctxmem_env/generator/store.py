@@ -24,7 +24,7 @@ def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
     """Write a generator in half precision, with checksums; the folder appears whole or not at all."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary, aside = (Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) for _ in range(2))
     try:
         half = SceneTransformer.from_config(generator.transformer.config)
         half.load_state_dict(generator.transformer.state_dict())
@@ -39,11 +39,16 @@ def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
         if folder.exists():  # keep what is not ours, such as a model card
             for path in folder.iterdir():
                 if not (temporary / path.name).exists():
-                    shutil.move(path, temporary / path.name)
-            shutil.rmtree(folder)
+                    copy = shutil.copytree if path.is_dir() else shutil.copy2
+                    copy(path, temporary / path.name)
+            # The former one is whole until the new one is, and between two renames it lies beside.
+            os.rename(folder, aside / folder.name)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not folder.exists() and (aside / folder.name).exists():
+            os.rename(aside / folder.name, folder)
+        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
