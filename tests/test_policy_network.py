@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ctxmem_env.policies.from_sb3 import encoder_arguments, export_policy
 from ctxmem_env.policies.network import (
@@ -126,6 +127,36 @@ def test_a_file_that_holds_no_policy_is_refused(tmp_path, how):
     damage(path, how)
     with pytest.raises(ValueError, match=r"p\.safetensors' holds no policy of this package: "):
         load_policy(path)
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the size in bytes of the largest tensor that is made in memory."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.device.type == "cpu":
+            self.size = max(self.size, made.nbytes)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("encoder", "hidden", "reason"),
+    [
+        ({"features": 10**5}, [8], "size mismatch"),
+        ({"height": 1200, "width": 1200}, [8], "size mismatch"),
+        ({}, [10**5], "size mismatch"),
+        ({}, [1] * 300, "it tells of 300 layers and has 12 arrays"),
+    ],
+)
+def test_sizes_that_a_file_lies_about_allocate_nothing(encoder, hidden, reason, tmp_path):
+    path = save_policy(make(), tmp_path / "p.safetensors")
+    weights = load_file(path)
+    write(path, weights, {"task": "point_goal", "encoder": ENCODER | encoder, "hidden": hidden, "facts": {}})
+    with Largest() as largest, pytest.raises(ValueError, match=rf"p\.safetensors' holds no policy (.|\n)*{reason}"):
+        load_policy(path)
+    assert largest.size <= 4 * max(value.numel() for value in weights.values())
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):

@@ -89,7 +89,7 @@ class NetworkPolicy(ScriptedPolicy):
         trunk = [layer for size in itertools.pairwise(widths) for layer in (nn.Linear(*size), nn.Tanh())]
         parts = {"encoder": encode, "trunk": nn.Sequential(*trunk), "head": nn.Linear(widths[-1], _NUM_ACTIONS)}
         self.network = nn.ModuleDict(parts).eval()
-        self._random = torch.Generator().manual_seed(check_integer("seed", seed, 0))
+        self._random = torch.Generator("cpu").manual_seed(check_integer("seed", seed, 0))
 
     @torch.no_grad()
     def logits(self, observation: Observation) -> Tensor:
@@ -139,6 +139,7 @@ def load_policy(name: str | Path, seed: int = 0) -> NetworkPolicy:
     Raises:
         ValueError: there is none, or the file holds no whole policy.
     """
+    check_integer("seed", seed, 0)
     path = Path(name) if str(name).endswith(SUFFIX) else _PACKAGED / f"{name}{SUFFIX}"
     if not path.is_file():
         raise ValueError(
@@ -152,9 +153,14 @@ def load_policy(name: str | Path, seed: int = 0) -> NetworkPolicy:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _digest(facts["policy"], weights) != facts.get("sha256"):
             raise ValueError("it does not match its checksum, so it was altered")
-        policy = NetworkPolicy(**json.loads(facts["policy"]), seed=seed)
-        policy.network.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        config = json.loads(facts["policy"])
+        if len(config["hidden"]) > len(weights):
+            raise ValueError(f"it tells of {len(config['hidden'])} layers and has {len(weights)} arrays")
+        # Of the sizes that the file tells nothing is allocated: the weights, which must fit them, take their place.
+        with torch.device("meta"):
+            policy = NetworkPolicy(**config, seed=seed)
+        policy.network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    except (OSError, OverflowError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"policy={str(path)!r} holds no policy of this package: {error}") from error
     if not all(value.isfinite().all() for value in policy.network.state_dict().values()):
         raise ValueError(f"policy={str(path)!r} has weights that are not finite; fetch or train it again.")
