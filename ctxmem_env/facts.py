@@ -51,6 +51,8 @@ def join(owner: str, present: dict[str, Any], facts: dict[str, Any], arrays: dic
     joined = {name: arrays[f"{owner}.{name}"] for name in tensors_of(present)}
     for name, value in facts.items():
         if isinstance(present[name], list):
+            if not isinstance(value, list) or len(value) != len(present[name]):
+                raise ValueError(f"{owner}.{name} that is no list of {len(present[name])} random generators")
             value = [random_generator(state) for state in value]
         elif None not in (value, present[name]) and type(value) is not type(present[name]):
             raise ValueError(f"{owner}.{name}={value!r}, a {type(value).__name__}")
@@ -70,9 +72,17 @@ def random_state(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def random_generator(state: dict[str, Any]) -> np.random.Generator:
-    """The generator in that state; ValueError, TypeError or KeyError for what is none."""
-    if state["bit_generator"] not in _BIT_GENERATORS:
-        raise ValueError(f"the random generator {state['bit_generator']!r}")
-    bits = getattr(np.random, state["bit_generator"])()
+    """The generator in that state; ValueError, TypeError or LookupError for what is none."""
+    name = state["bit_generator"]
+    if name not in _BIT_GENERATORS:
+        raise ValueError(f"the random generator {name!r}")
+    # NumPy reads its next number at this place of an array without a look at whether it is one.
+    if name == "MT19937":
+        place, last = state["state"]["pos"], 624
+    else:
+        place, last = state.get("buffer_pos", 0), 4  # of Philox alone
+    if type(place) is not int or not 0 <= place <= last:
+        raise ValueError(f"the random generator {name!r} at place {place!r}, not 0 to {last}")
+    bits = getattr(np.random, name)()
     bits.state = state
     return np.random.Generator(bits)

@@ -112,7 +112,7 @@ def load_world(path: str | Path, settings: Settings, world: SceneWorld, any_gene
         arrays = {name: torch.from_numpy(file.read(name)).to(world.device) for name in _match(file, spec)}
         try:
             return _build(file, arrays, settings, world)
-        except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             file.refuse(f"holds something that no world has ({error})")
 
 
@@ -215,6 +215,8 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
     )
     task = copy(settings.task)
     task.__dict__ = join("task", vars(task), facts["task"], arrays)
+    if task.cameras != settings.task.cameras:
+        raise ValueError(f"task.cameras={task.cameras}, not {settings.task.cameras}")
     context = None
     if facts["context"]:
         frames, depth, poses, mask = (arrays[f"context.{name}"][None] for name in _CONTEXT)

@@ -14,6 +14,7 @@ from gymnasium.error import ResetNeeded
 from helpers import Escape, make, walk
 from test_state import TASKS, go, opened, some_actions
 
+from ctxmem_env.facts import random_state
 from ctxmem_env.generator.store import read_generator
 from ctxmem_env.testing import PoseGenerator
 
@@ -152,6 +153,14 @@ def tell(name, value):
     return lambda facts, arrays: facts.update({name: value})
 
 
+def random(name, **changes):
+    """The state of a random generator of NumPy, with some of its parts changed."""
+    state = random_state(np.random.Generator(getattr(np.random, name)(0)))
+    for part in (state, state["state"]):
+        part.update({key: value for key, value in changes.items() if key in part})
+    return {"state": state, "seed": 0}
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -175,8 +184,14 @@ def tell(name, value):
         (tell("random", {"state": {"bit_generator": "eval"}, "seed": 0}), "random generator 'eval'"),
         (tell("random", {"state": {"bit_generator": "PCG64"}, "seed": 0}), "holds something that no world has"),
         (tell("random", None), "holds something that no world has"),
+        (tell("random", random("MT19937", pos=10**9)), "'MT19937' at place 1000000000, not 0 to 624"),
+        (tell("random", random("MT19937", pos=-1)), "'MT19937' at place -1, not 0 to 624"),
+        (tell("random", random("MT19937", key=[1, 2])), "holds something that no world has"),
+        (tell("random", random("Philox", buffer_pos=-1)), "'Philox' at place -1, not 0 to 4"),
+        (tell("random", random("Philox", buffer=[])), "holds something that no world has"),
         (tell("task", {}), r"a task with \[\], and not \['cameras', 'dense'\]"),
         (tell("task", {"cameras": 1, "dense": "yes"}), "task.dense='yes', a str"),
+        (tell("task", {"cameras": 0, "dense": True}), "task.cameras=0, not 1"),
         (tell("eviction", []), "holds something that no world has"),
         (tell("settings", 1), "has no settings or no generator, and is no world of this package"),
     ],
@@ -185,6 +200,15 @@ def test_what_no_world_has_is_refused(change, match, saved, refused, tmp_path):
     path = tmp_path / "c.ctxworld"
     path.write_bytes(saved[0])
     refused(rewrite(path, change).read_bytes(), match)
+
+
+@pytest.mark.parametrize("states", [[], {}, "PCG64"])
+def test_an_eviction_without_its_random_generator_is_refused(states, tmp_path):
+    kwargs = {"memory_capacity": 12, "eviction": "reservoir"}
+    path = opened(**kwargs).save(tmp_path / "a.ctxworld")
+    rewrite(path, tell("eviction", {"_rngs": states}))
+    with pytest.raises(ValueError, match=r"eviction\._rngs that is no list of 1 random generators"):
+        make(**kwargs).unwrapped.load(path)
 
 
 @pytest.mark.parametrize(
