@@ -84,6 +84,13 @@ def test_a_picture_alone_may_come_without_a_name():
     assert torch.equal(policy.logits(observe()["rgb"]), policy.logits(observe()))
 
 
+def test_images_of_another_size_are_refused():
+    observation = observe()
+    observation["depth"] = observation["depth"].repeat(2, axis=1)
+    with pytest.raises(ValueError, match=r"has 'depth' of \(96, 48\) pixels \(height, width\).* made for \(48, 48\)"):
+        make().predict(observation)
+
+
 def write(path, weights, config, **metadata):
     """A file whose checksum is right, whatever it holds."""
     told = json.dumps(config)

@@ -46,7 +46,8 @@ class SceneEncoder(nn.Module):
                 raise unknown_name("image", name, IMAGES)
         if not images:
             raise ValueError(f"images is empty; expected at least one of {', '.join(map(repr, IMAGES))}.")
-        self.images, self.goal_size = tuple(images), check_integer("goal_size", goal_size, 0)
+        self.images, self.size = tuple(images), (height, width)
+        self.goal_size = check_integer("goal_size", goal_size, 0)
         self.convolutions = nn.Sequential(
             nn.Conv2d(sum(IMAGES[name] for name in images), 16, 8, 4), nn.ReLU(),
             nn.Conv2d(16, 32, 4, 2), nn.ReLU(),
@@ -93,12 +94,23 @@ class NetworkPolicy(ScriptedPolicy):
 
     @torch.no_grad()
     def logits(self, observation: Observation) -> Tensor:
-        """float32 (N, actions) of a batch of observations, as environments give them."""
+        """float32 (N, actions) of a batch of observations, as environments give them.
+
+        Raises:
+            ValueError: an observation without what the network looks at, or images of another size.
+        """
         encode = self.network["encoder"]
         names = [*encode.images, *(["goal"] if encode.goal_size else [])]
         if not isinstance(observation, dict) and names == ["rgb"]:
             observation = {"rgb": observation}
-        parts = dict(zip(names, map(_tensor, self.read(observation, *names)), strict=True))
+        found = dict(zip(names, self.read(observation, *names), strict=True))
+        for name in encode.images:
+            if found[name].shape[1:3] != encode.size:
+                raise ValueError(
+                    f"observation has {name!r} of {found[name].shape[1:3]} pixels (height, width), and this policy was "
+                    f"made for {encode.size}; use a model with frames of that size, or train a policy for this one."
+                )
+        parts = {name: _tensor(values) for name, values in found.items()}
         return self.network["head"](self.network["trunk"](encode(parts)))
 
     def predict(
