@@ -123,13 +123,14 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     |---------|------------------------------------------------------------------------------------------------|
     | `scene` | int: seed of a rendered scene; str: a style, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
     | `image` | path, PIL image or uint8 array: the middle of this picture is the first frame; what it shows beside the middle is remembered too |
+    | `capture` | path of a folder with posed pictures (`ctxmem_env.captures`): they are remembered with their poses, and their depth where the capture brings it; the camera stands at the last one. Positions without a known scale get a median distance of 1.5 m from their mean, which lies 1.5 m above the ground |
     | `distance` | of what an image shows, its median in metres, which sets the scale of the world. Default: as the model estimates it |
-    | `tour`  | number of true frames, views around the start, that are remembered before the first frame      |
-    | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image |
-    | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |
+    | `tour`  | number of true frames, views around the start, that are remembered before the first frame; of a capture, frames spread evenly over it, by default all up to 256 |
+    | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image. Of a capture, the frame nearest to it is the first in view |
+    | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment; of a capture the widest that all its pictures fill, which is also the most. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |
     | `goal`  | of point_goal, (x, y) in metres; of image_goal, the pose of a true frame of the scene. Default: drawn |
 
-    Without `scene` and `image` a scene is drawn from the training split. All randomness comes from `seed`:
+    Without `scene`, `image` and `capture` a scene is drawn from the training split. All randomness comes from `seed`:
     the same seed, options and actions give the same frames.
 
     ## Episode End

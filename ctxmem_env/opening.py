@@ -109,16 +109,27 @@ def draw_opening(
     world_seed = int(rng.integers(2**31))
     size = settings.height, settings.width
     frames, depth, poses, scenes = first_frames(start, scene_seed, rng, *size, world.device, scene)
-    if depth is None or settings.seed_depth == "estimated":
+    known = None if depth is None or settings.seed_depth == "estimated" else depth > 0
+    if known is None or not bool(known.all()):
         with torch.no_grad():
             fov = torch.full((len(frames),), start.fov, device=world.device)
-            depth = world.generator.estimate_depth(frames, poses, fov)
+            estimated = world.generator.estimate_depth(frames, poses, fov)
+        depth = estimated if known is None else _fill(depth, known, estimated)
     if start.distance is not None:  # a picture alone has no scale
         depth = depth * (start.distance / depth.median())
     place = OpenPlace() if scenes is None else ScenePlace(scenes, settings.clearance, start.fov, *size)
     beginning = Beginning(frames, depth, poses, start.fov, place)
     drawn = settings.task.draw(beginning, start.goal, rng)
     return Opening(frames, depth, poses, start.fov, world_seed, scenes, beginning, drawn)
+
+
+def _fill(depth: Tensor, known: Tensor, estimated: Tensor) -> Tensor:
+    """Depth (n, H, W) with the estimate where none is known, in the scale of what each frame does know."""
+    filled = []
+    for own, there, guess in zip(depth, known, estimated, strict=True):
+        scale = (own[there] / guess[there]).median() if bool(there.any()) else 1.0
+        filled.append(torch.where(there, own, guess * scale))
+    return torch.stack(filled)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a world starts from: the options of `reset`, checked, and photographs as first frames."""
+"""What a world starts from: the options of `reset`, checked, and photographs and captures as first frames."""
 
 import math
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from ctxmem_env.camera import MAX_PITCH
+from ctxmem_env.captures import Remembered, open_capture, remember
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.photograph import open_image, views
 from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
-OPTIONS = ("scene", "image", "distance", "tour", "pose", "fov", "goal")
+OPTIONS = ("scene", "image", "capture", "distance", "tour", "pose", "fov", "goal")
 EYE_HEIGHT = 1.5  # metres
 _BODY_RADIUS = 0.1  # metres of free space that a start needs around it
 START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
@@ -21,11 +22,11 @@ START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a milli
 
 @dataclass(frozen=True)
 class Start:
-    """A checked start. `scene` and `image` are never both given; neither means a scene drawn at random.
+    """A checked start. Of `scene`, `image` and `remembered` at most one is given; none means a scene drawn at random.
 
     scene: seed or style name; image: a picture of any size; distance: of what it shows, its median in metres, None for
     the model's estimate; tour: number of frames remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in
-    metres and radians; fov: of a frame, in degrees; goal: as the task has it.
+    metres and radians; fov: of a frame, in degrees; goal: as the task has it; remembered: frames of a capture.
     """
 
     scene: int | str | None
@@ -35,6 +36,7 @@ class Start:
     pose: tuple[float, ...] | None
     fov: float
     goal: tuple[float, ...] | None = None
+    remembered: Remembered | None = None
 
 
 def parse_start(options: dict | None, height: int, width: int, tour: int, fov: float) -> Start:
@@ -57,12 +59,23 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
                     f"options 'image' and {name!r} were both given; a photograph has no scene to look around "
                     f"in, so leave one of them out."
                 )
+    if "capture" in given:
+        for name in ("scene", "image", "distance"):
+            if name in given:
+                raise ValueError(
+                    f"options 'capture' and {name!r} were both given; a capture has its own frames and scale, so leave "
+                    "one of them out."
+                )
     scene = _check_scene(given["scene"]) if "scene" in given else None
     tour = check_integer("options['tour']", given["tour"], 0) if "tour" in given else tour
     pose = _check_pose(given["pose"]) if "pose" in given else None
     if "fov" in given:
         fov = check_fov("options['fov']", given["fov"])
     goal = _check_goal(given["goal"]) if "goal" in given else None
+    if "capture" in given:
+        own_tour, own_fov = tour if "tour" in given else None, fov if "fov" in given else None
+        remembered = remember(open_capture(given["capture"]), own_tour, pose, own_fov, height, width)
+        return Start(None, None, None, len(remembered.frames) - 1, None, remembered.fov, goal, remembered)
     if "image" not in given:
         if "distance" in given:
             raise ValueError(
@@ -85,11 +98,15 @@ def first_frames(
 ) -> tuple[Tensor, Tensor | None, Tensor, Scene | None]:
     """What is in memory at the first step: frames uint8 (n, H, W, 3), the last one in view, depth and poses (n, 6).
 
-    Depth (n, H, W) is exact, as an RGB-D camera measures it, and None for a photograph. Also the scene that was
-    rendered, a batch of one, or None for a photograph. `scene_seed` is the seed where `start` leaves it open; a `scene`
-    that is given goes before both.
+    Depth (n, H, W) is exact, as an RGB-D camera measures it, and None for a photograph; of a capture it is what that
+    brings, 0 where unknown, or None. Also the scene that was rendered, a batch of one, or None. `scene_seed` is the
+    seed where `start` leaves it open; a `scene` that is given goes before both.
     ValueError when the pose is not in free space.
     """
+    if start.remembered is not None:
+        frames, depth, poses = start.remembered.frames, start.remembered.depth, start.remembered.poses
+        depth = None if depth is None else torch.from_numpy(depth).to(device)
+        return torch.from_numpy(frames).to(device), depth, torch.from_numpy(poses).float().to(device), None
     if start.image is not None:
         frames, turns = views(start.image, height, width, start.fov)
         poses = torch.tensor([start.pose], dtype=torch.float32).repeat(len(turns), 1)

@@ -77,11 +77,12 @@ class TrueScenes:
     def reset(self, *, seed=None, options: dict | None = None):
         shared = options if isinstance(options, dict) else {}
         each = shared.get("worlds") if isinstance(shared.get("worlds"), list) else []
-        if any(isinstance(one, dict) and one.get("image") is not None for one in (shared, *each)):
-            raise ValueError(
-                "options['image'] was given, but a photograph has no true scene behind it; use "
-                "options['scene'], or open the photograph with CtxMemScene-v0."
-            )
+        for name, what in (("image", "photograph"), ("capture", "capture")):
+            if any(isinstance(one, dict) and one.get(name) is not None for one in (shared, *each)):
+                raise ValueError(
+                    f"options[{name!r}] was given, but a {what} has no true scene behind it; use options['scene'], or "
+                    f"open the {what} with CtxMemScene-v0."
+                )
         return super().reset(seed=seed, options=options)
 
     @property
@@ -102,8 +103,8 @@ class TrueSceneEnv(TrueScenes, GenerativeSceneEnv):
 
     Memory and retrieval run as they do there, and `info` reports them, but nothing is painted from them.
     Takes `height` and `width` in pixels (default 64) instead of `model` and `num_steps`; `reset` refuses the
-    option `image`, for a photograph has no true scene behind it. Depth is exact, and collisions are those with the
-    surfaces of the scene, whether seen or not. Everything else is as in `GenerativeSceneEnv`.
+    options `image` and `capture`, for photographs have no true scene behind them. Depth is exact, and collisions
+    are those with the surfaces of the scene, whether seen or not. Everything else is as in `GenerativeSceneEnv`.
     """
 
     _own = (*GenerativeSceneEnv._own, "_scenes")

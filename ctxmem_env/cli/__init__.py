@@ -38,6 +38,8 @@ class Rollout(TorchCommand):
     """Seed or style of the scene whose true frames open the world. By default one drawn with --seed."""
     image: Annotated[Path | None, arg(metavar="FILE")] = None
     """Picture that becomes the first frame, in place of a scene."""
+    capture: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Folder of posed pictures that are remembered, in place of a scene: of nerfstudio, COLMAP or Context-as-Memory."""
     trajectory: Annotated[Path | None, arg(metavar="FILE")] = None
     """Camera path: a Context-as-Memory JSON file, or {"poses": [[x, y, z, yaw, pitch, roll], ...], "fov": degrees}."""
     actions: Annotated[str | None, arg(metavar="ACTIONS")] = None
@@ -51,7 +53,8 @@ class Rollout(TorchCommand):
     num_context: int = 8
     """Number of context frames."""
     tour: Annotated[int | None, arg(metavar="INT")] = None
-    """True frames of the scene in memory before the first step. By default that of the environment."""
+    """True frames of the scene in memory before the first step, or frames of --capture. By default that of the
+    environment, or all up to 256."""
     fov: Annotated[float | None, arg(metavar="DEGREES")] = None
     """Horizontal field of view of the whole --image, or of the frame. By default that of the trajectory or 90."""
     env: Literal["generated", "true"] = "generated"
@@ -73,6 +76,34 @@ class Rollout(TorchCommand):
 
         self.limit_threads()
         return rollout(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(TorchCommand):
+    """Write a random walk through a true scene as a capture: pictures and their poses."""
+
+    scene: Annotated[int, arg(metavar="SEED")]
+    """Seed of the scene."""
+    out: Annotated[Path, arg(metavar="FOLDER")]
+    """New or empty folder."""
+    format: Literal["nerfstudio", "context-as-memory"] = "nerfstudio"
+    """Layout; nerfstudio has depth, too."""
+    steps: int = 100
+    """Steps of the walk; there is one frame more."""
+    seed: int = 0
+    """Of the walk."""
+    height: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """By default 64, of context-as-memory 360."""
+    width: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """By default 64, of context-as-memory 640."""
+    fov: Annotated[float | None, arg(metavar="DEGREES")] = None
+    """Horizontal field of view. By default 90; context-as-memory has 52.67."""
+
+    def run(self) -> dict:
+        from ctxmem_env.cli.collect import collect
+
+        self.limit_threads()
+        return collect(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +187,7 @@ class Evaluate(TorchCommand):
 
 Subcommand = (
     Annotated[Rollout, subcommand("rollout")]
+    | Annotated[Collect, subcommand("collect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[BENCHES, subcommand("bench", description="Measure how fast a part of the package is on this machine.")]

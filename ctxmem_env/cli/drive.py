@@ -39,7 +39,8 @@ class Drive:
     def start(self, command: Rollout, aspect: float) -> dict:
         """Options of `reset` for frames whose width is `aspect` times their height.
 
-        A trajectory keeps its coordinates in a world that a picture opens; in a scene it begins at the scene's start.
+        A trajectory keeps its coordinates in a world that a picture opens; in a scene it begins at the scene's start,
+        in a capture at the frame that is nearest to its own.
         """
         options = {}
         if command.distance is not None:
@@ -49,9 +50,9 @@ class Drive:
             options["distance"] = max(_WALKED * float((places - places[0]).norm(dim=-1).max()), _NEAREST)
         if command.fov is not None:
             options["fov"] = command.fov if command.image is None else _of_frame(command.fov, command.image, aspect)
-        elif self.trajectory is not None:
+        elif self.trajectory is not None and command.capture is None:
             options["fov"] = self.trajectory.frame_fov(aspect)
-        if self.trajectory is not None and command.image is not None:
+        if self.trajectory is not None and (command.image is not None or command.capture is not None):
             options["pose"] = self.trajectory.poses[0].tolist()
         return options
 

@@ -62,6 +62,8 @@ def rollout(command: Rollout) -> dict:
     options = {"scene": command.scene, "tour": command.tour, **drive.start(command, width / height)}
     if command.image is not None:
         options["image"] = str(command.image)
+    if command.capture is not None:
+        options["capture"] = str(command.capture)
     episode = Episode()
     try:
         video = write_video(command.out, _film(env, command, drive.actions, options, episode), command.fps)
@@ -77,6 +79,7 @@ def rollout(command: Rollout) -> dict:
         "seed": command.seed,
         "scene": command.scene,
         "image": None if command.image is None else str(command.image),
+        "capture": None if command.capture is None else str(command.capture),
         "trajectory": None if command.trajectory is None else str(command.trajectory),
         "env": IDS[command.env],
         "model": None if command.env == "true" else command.model,
