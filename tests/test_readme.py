@@ -105,6 +105,7 @@ def test_no_command_is_of_a_kind_that_no_test_runs():
         ("examples/quickstart.py", "--steps", "5"),
         ("examples/look_away_and_back.py", "--turns", "2"),
         ("examples/own_photograph.py", "photo.jpg"),
+        ("examples/own_capture.py",),
         ("examples/two_cameras.py",),
         ("examples/plan_with_clone_state.py", "--steps", "3", "--ways", "2", "--length", "2"),
         *[
