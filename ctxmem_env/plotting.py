@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ctxmem_env.errors import unknown_name
+
 _SIZE = (4.8, 3.6)  # inches
 _DPI = 120
 _FIGURES = {"success": "success", "spl": "SPL", "seen_area": "ground seen, m²", "return": "return"}
@@ -29,7 +31,7 @@ def plot_learning_curve(
         levels: horizontal lines with their labels, in the first panel, such as what another policy reaches.
 
     Raises:
-        ValueError: no matplotlib, no such file, or no episode in it.
+        ValueError: no matplotlib, no such file or no episode in it, a line that is no JSON, or a figure it lacks.
     """
     check_plots()
     from matplotlib.figure import Figure
@@ -37,13 +39,19 @@ def plot_learning_curve(
     curve, out = Path(curve), Path(out)
     if not curve.is_file():
         raise ValueError(f"curve={str(curve)!r}: no such file; expected the curve.jsonl of a training run.")
-    lines = [json.loads(line) for line in curve.read_text().splitlines()]
+    try:
+        lines = [json.loads(line) for line in curve.read_text().splitlines()]
+    except ValueError as error:
+        raise ValueError(f"curve={str(curve)!r} has a line that is no JSON ({error}); remove that line.") from error
     lines = [line for line in lines if line.get("episodes")]
     if not lines:
         raise ValueError(f"curve={str(curve)!r} tells of no episode that has ended; train for longer.")
     if names is None:
         names = ("success", "spl") if "success" in lines[0] else ("seen_area",) if "seen_area" in lines[0] else ()
     names = names or ("return",)
+    for name in names:
+        if any(name not in line for line in lines):
+            raise unknown_name("figure", name, set.intersection(*map(set, lines)) - {"steps", "seconds", "episodes"})
     figure = Figure(figsize=(_SIZE[0] * len(names), _SIZE[1]), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         axis.plot([line["steps"] for line in lines], [line[name] for line in lines], marker=".", color="#4477aa")

@@ -44,4 +44,10 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     (tmp_path / "empty.jsonl").write_text('{"steps": 3, "seconds": 1.0}\n')
     with pytest.raises(ValueError, match="tells of no episode that has ended"):
         plot_learning_curve(tmp_path / "empty.jsonl", tmp_path / "a.png")
+    curve = write(tmp_path / "c.jsonl", [0.1, 0.9])
+    with pytest.raises(ValueError, match=r"figure='sucess' is unknown.*'success'"):
+        plot_learning_curve(curve, tmp_path / "a.png", ["sucess"])
+    curve.write_text(curve.read_text() + '{"steps": 3')
+    with pytest.raises(ValueError, match=r"c\.jsonl' has a line that is no JSON .*; remove that line"):
+        plot_learning_curve(curve, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()

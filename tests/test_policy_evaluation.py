@@ -241,6 +241,8 @@ def test_transfer_refuses_what_it_could_not_finish_and_files_of_others(transfer,
     with pytest.raises(ValueError, match="is no JSON file"):
         transfer(["random"])
     assert out.read_text() == "{"
+    with pytest.raises(ValueError, match=r"is no JSON file \(.*directory"):
+        transfer(["random"], out=tmp_path)
     out.unlink()
     transfer(["random"])
     with pytest.raises(ValueError, match="holds results with seed=0, not 1; choose another file"):

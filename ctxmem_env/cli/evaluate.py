@@ -34,7 +34,7 @@ def _transfer(command: Evaluate, options: dict) -> dict:
         raise ValueError(f"sheet={str(command.sheet)!r} has no meaning for protocol='transfer'; leave it out.")
     if command.policies is None:
         raise ValueError(
-            "policies is missing; protocol='transfer' needs names or folders, as --policies random,frontier."
+            "policies is missing; protocol='transfer' needs names or files, as --policies random,frontier."
         )
     tours = (12,) if command.tours is None else command.tours
     if len(tours) != 1:

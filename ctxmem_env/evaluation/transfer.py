@@ -8,7 +8,6 @@ or "none" in place of "fov" is what memory is worth to it.
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.correlation import pearson, spearman
 from ctxmem_env.evaluation.policies import evaluate_policy, make_worlds
 from ctxmem_env.evaluation.run import VERSION, describe_commit, describe_machine
+from ctxmem_env.evaluation.runner import write
 from ctxmem_env.generator.locate import frame_size
 from ctxmem_env.policies import make_policy
 from ctxmem_env.retrieval import get_retrieval
@@ -52,7 +52,7 @@ def evaluate_transfer(
     so that policies and retrievals can be added later. A policy whose file has changed is evaluated again.
 
     Args:
-        policies: names or folders, see `ctxmem_env.policies.make_policy`.
+        policies: names or files, see `ctxmem_env.policies.make_policy`.
         task: a name from `ctxmem_env.tasks.TASKS`.
         scenes: at least 2; one episode in each.
         max_episode_steps: steps after which an episode is truncated.
@@ -196,7 +196,7 @@ def _open(out: Path, arguments: dict[str, Any]) -> dict:
     advice = "choose another file, or remove it."
     try:
         results = json.loads(out.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"out={str(out)!r} is no JSON file ({error}); {advice}") from None
     own = results.get("arguments") if isinstance(results, dict) and results.get("protocol") == "transfer" else None
     if own is None or results.get("version") != VERSION:
@@ -218,9 +218,7 @@ def _keep(out: Path, results: dict, figures: dict) -> None:
 
 def _write(out: Path, results: dict) -> None:
     results |= {"ctxmem_env": ctxmem_env.__version__, "machine": describe_machine(), "commit": describe_commit()}
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(results, indent=1) + "\n")
-    unfinished.replace(out)
+    write(out, results)
 
 
 def _fingerprint(name: str) -> str | None:
