@@ -3,6 +3,7 @@
 python .ci/readme_tables.py
 """
 
+import functools
 import inspect
 import math
 import re
@@ -15,12 +16,15 @@ from ctxmem_env.actions import ContinuousActions, DiscreteActions
 from ctxmem_env.bench.results import read_benches
 from ctxmem_env.bench.tables import benchmarks_section
 from ctxmem_env.env import OBSERVATIONS
-from ctxmem_env.evaluation.tables import read_results, results_table
+from ctxmem_env.evaluation.suite import PROTOCOLS
+from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
+from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 NANO = ROOT / "ctxmem_env" / "weights" / "nano"
-DOCUMENTS = (ROOT / "README.md", NANO / "README.md")
+POLICIES = ROOT / "ctxmem_env" / "weights" / "policies"
+DOCUMENTS = (ROOT / "README.md", NANO / "README.md", POLICIES / "README.md")
 _AXES = (("ahead", "back"), ("to the left", "to the right"), ("turn left", "turn right"), ("look up", "look down"))
 
 
@@ -85,12 +89,24 @@ def benchmarks() -> str:
     return benchmarks_section(read_benches(NANO / "bench.json"), Path(".assets"))
 
 
+def protocol(name: str) -> str:
+    """What one of the protocols measured of the packaged model."""
+    return protocol_table(read_results(NANO / f"results_{name}.json"))
+
+
+def transfer(task: str) -> str:
+    """What policies reach in generated and in true worlds."""
+    return transfer_table(read_results(POLICIES / f"transfer_{task}.json"))
+
+
 SECTIONS = {
     "actions": actions_table,
     "observations": observations_table,
     "tasks": tasks_table,
     "results": results_section,
     "benchmarks": benchmarks,
+    **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
+    **{f"transfer {task}": functools.partial(transfer, task) for task in TASKS},
 }
 
 

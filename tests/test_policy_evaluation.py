@@ -209,17 +209,21 @@ def test_an_interrupted_transfer_keeps_what_it_finished_and_goes_on(transfer, tm
     assert [path.name for path in tmp_path.iterdir()] == ["transfer.json"]
 
 
-def test_the_table_has_a_row_for_each_policy_and_world_and_says_how_they_agree(transfer):
+def test_the_table_has_a_row_for_each_policy_and_says_how_the_worlds_agree(transfer):
     results = transfer(["random", "turn_and_go", "turn_and_avoid"])
     for row in results["agreement"]:
         row |= {"pearson_r": 0.5, "spearman_r": -0.25}
+    results["figures"].pop()  # as after an interruption
+    head, _, *rows = [line.strip("| ").split(" | ") for line in transfer_table(results).splitlines()]
+    assert head == ["policy", "success, true", "success, generated, fov", "SPL, true", "SPL, generated, fov"]
+    assert [row[0] for row in rows[:3]] == ["random", "turn_and_go", "turn_and_avoid"]
+    for column, name, which in ((1, "success", 0), (2, "success", 1), (3, "spl", 0), (4, "spl", 1)):
+        shown = results["figures"][2 + which]["figures"][name]
+        assert rows[1][column] == f"{shown['mean']:.2f} ({shown['low']:.2f} to {shown['high']:.2f})"
+    assert rows[2][2] == rows[2][4] == "-"
     table = transfer_table(results)
-    rows = [line.split(" | ")[:2] for line in table.splitlines()[2:8]]
-    worlds = ["true", "generated, fov"]
-    assert rows == [[f"| {name}", world] for name in ("random", "turn_and_go", "turn_and_avoid") for world in worlds]
-    shown = results["figures"][0]["figures"]["return"]
-    assert f"{shown['mean']:.2f} ({shown['low']:.2f} to {shown['high']:.2f})" in table
-    assert "Mean return of 3 policies, generated (fov) against true: Pearson r 0.50, Spearman -0.25." in table
+    assert "Mean success of 3 policies, generated (fov) against true: Pearson r 0.50, Spearman -0.25." in table
+    assert "return" not in table
 
 
 def test_transfer_refuses_what_it_could_not_finish_and_files_of_others(transfer, tmp_path):
@@ -255,7 +259,7 @@ def test_the_command_evaluates_transfer(run, fail, untrained_model, tmp_path):
     results, err = run(*command, "--policies", "random,turn_and_go", "--tours", 1, "--out", out, "--quiet")
     assert [f["policy"] for f in results["figures"]] == ["random", "random", "turn_and_go", "turn_and_go"]
     assert "episodes" not in results["figures"][0] and "episodes" in json.loads(out.read_text())["figures"][0]
-    assert "| random | true |" in err and results["arguments"]["tour"] == 1
+    assert "| policy | success, true |" in err and results["arguments"]["tour"] == 1
     assert "policies is missing" in fail(*command)
     assert "takes one number of frames" in fail(*command, "--policies", "random", "--tours", 1, 2)
     assert "task='explore' has no meaning for protocol='views'" in fail("evaluate", "--task", "explore")

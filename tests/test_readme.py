@@ -1,6 +1,7 @@
 """What the documentation shows runs, and what it lists is there."""
 
 import importlib.util
+import json
 import re
 import runpy
 import shlex
@@ -33,6 +34,11 @@ CUT = {
     "vector": "--num-envs 1 2 --repeats 1 --steps 1",
     "memory": "--capacity 16 --steps 101 --scenes 1 --tour-frames 2 --revisits 1 --soak-steps 500",
     "train": "--repeats 1 --steps 1",
+}
+CUT_TRANSFER = ("--scenes", "2", "--steps", "3", "--quiet")
+CUT_AGENTS = {
+    "agents/ppo.py": ("--steps", "16", "--num-envs", "4", "--quiet"),
+    "agents/evaluate.py": ("--scenes", "2", "--max-episode-steps", "3", "--quiet"),
 }
 
 
@@ -81,7 +87,19 @@ def test_commands_run(command):
     words = shlex.split(command)[1:]
     if words[0] == "bench":
         words += shlex.split(CUT[words[1]])
+    if "transfer" in words:
+        words += CUT_TRANSFER
     assert main(words) == 0
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
+def test_scripts_run(command, monkeypatch, capsys):
+    _, script, *words = shlex.split(command)
+    monkeypatch.syspath_prepend(str((ROOT / script).parent))
+    monkeypatch.setattr(sys, "argv", [script, *words, *CUT_AGENTS[script]])
+    runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 @pytest.mark.slow
@@ -94,7 +112,7 @@ def test_launched_commands_run(command, place):
 
 
 def test_no_command_is_of_a_kind_that_no_test_runs():
-    others = [command for command in COMMANDS if not command.startswith(("ctxmem ", "pip install ", "torchrun "))]
+    others = [command for command in COMMANDS if not command.startswith(("ctxmem ", "pip ", "python ", "torchrun "))]
     assert others == ["pytest"]
 
 

@@ -24,7 +24,8 @@ from ctxmem_env.policies import make_policy
 from ctxmem_env.retrieval import get_retrieval
 
 GENERATED, TRUE = "CtxMemScene-v0", "CtxMemTrueScene-v0"
-MEASURES = ("success", "spl", "return", "seen_area")  # that a table shows, where the task has them
+# Headings and digits of the measures that a table shows, where the task has them; the return where it has none.
+_SHOWN = {"success": ("success", 2), "spl": ("SPL", 2), "seen_area": ("ground seen, m²", 1)}
 _COMPARED = ("success", "return", "seen_area")  # that are compared over policies
 _FEWEST = 3  # two policies always lie on a line
 
@@ -159,32 +160,40 @@ def agreement(figures: Sequence[dict]) -> list[dict]:
 
 
 def transfer_table(results: dict) -> str:
-    """Markdown: a row for each policy and world, mean and 95 % interval of each measure, and the agreement below."""
+    """Markdown: a row for each policy, mean and 95 % interval of each measure and world, and the agreement below."""
     figures, arguments = results["figures"], results["arguments"]
-    measures = [name for name in MEASURES if any(name in f["figures"] for f in figures)]
-    names = [name.replace("_", " ") for name in measures]
-    rows = [f"| policy | world | {' | '.join(names)} |", "|---" * (len(measures) + 2) + "|"]
-    for f in sorted(figures, key=lambda f: [g["policy"] for g in figures].index(f["policy"])):
-        world = "true" if f["env_id"] == TRUE else f"generated, {f['retrieval']}"
-        cells = []
-        for name in measures:
-            digits = 2 if name in ("success", "spl", "return") else 1
-            mean, low, high = (f"{f['figures'][name][part]:.{digits}f}" for part in ("mean", "low", "high"))
-            cells.append(f"{mean} ({low} to {high})")
-        rows.append(f"| {Path(f['policy']).name} | {world} | {' | '.join(cells)} |")
+    measures = {name: shown for name, shown in _SHOWN.items() if any(name in f["figures"] for f in figures)}
+    measures = measures or {"return": ("return", 2)}
+    worlds = list(dict.fromkeys((f["env_id"], f["retrieval"]) for f in figures))
+    names = ["true" if env_id == TRUE else f"generated, {retrieval}" for env_id, retrieval in worlds]
+    heads = [f"{heading}, {name}" for heading, _ in measures.values() for name in names]
+    rows = [f"| policy | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for policy in dict.fromkeys(f["policy"] for f in figures):
+        found = {(f["env_id"], f["retrieval"]): f["figures"] for f in figures if f["policy"] == policy}
+        cells = [
+            _cell(found.get(world, {}).get(name), digits) for name, (_, digits) in measures.items() for world in worlds
+        ]
+        rows.append(f"| {Path(policy).stem} | {' | '.join(cells)} |")
     notes = [
         f"One episode of at most {arguments['max_episode_steps']} steps in each of {arguments['scenes']} "
         f"{arguments['split']} scenes, task {arguments['task']}, model {Path(arguments['model']).name}; mean and 95 % "
         "interval over episodes."
     ]
     for row in results["agreement"]:
-        if row["pearson_r"] is not None:
+        if row["pearson_r"] is not None and row["measure"] in measures:
             what = f"Mean {row['measure'].replace('_', ' ')} of {row['policies']} policies"
             notes.append(
                 f"{what}, generated ({row['retrieval']}) against true: Pearson r {row['pearson_r']:.2f}, Spearman "
                 f"{row['spearman_r']:.2f}."
             )
     return "\n".join([*rows, "", *notes])
+
+
+def _cell(value: dict[str, float] | None, digits: int) -> str:
+    if value is None:
+        return "-"
+    mean, low, high = (f"{value[part]:.{digits}f}" for part in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
 
 
 def _open(out: Path, arguments: dict[str, Any]) -> dict:
