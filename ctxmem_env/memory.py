@@ -86,6 +86,11 @@ class FrameMemory(WithMoments):
         return self._lengths.clone().to(self.device)
 
     @property
+    def counts(self) -> Tensor:
+        """Frames that each world was given since it was cleared, int64 (B,), on the CPU."""
+        return self._counts.clone()
+
+    @property
     def poses(self) -> Tensor:
         """Poses float32 (B, T, 6), oldest first, T the longest length; a view, valid until the next change.
 

@@ -17,7 +17,7 @@ from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import MemoryState
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
 
-_STATE = ("poses", "fov", "_since", "_unopened")  # of a world, besides its memory and random generators
+_STATE = ("poses", "fov", "_newest", "_unopened")  # of a world, besides its memory and random generators
 _AT_ONCE = 64  # frames that are encoded again
 
 
@@ -107,8 +107,8 @@ class SceneWorld:
         self.fov = torch.zeros(rows, device=self.device)
         # On the CPU whatever the device is, so that a seed means the same everywhere.
         self.generators = [torch.Generator() for _ in range(rows)]
-        # How many frames a world has remembered since the newest one of each camera; on the CPU, as lengths are.
-        self._since = torch.zeros(num_worlds, cameras, dtype=torch.int64)
+        # The time of the newest frame of each camera; on the CPU, as lengths are.
+        self._newest = torch.zeros(num_worlds, cameras, dtype=torch.int64)
         self._cache = FeatureCache(max(cached_frames, num_context * cameras) * num_worlds)
         self._table = None
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
@@ -164,7 +164,7 @@ class SceneWorld:
         for camera, start in enumerate(starts):
             self.poses[first + camera] = poses[start].to(self.poses)
             self.generators[first + camera].manual_seed(seed + camera)
-            self._since[world, camera] = len(frames) - 1 - start
+            self._newest[world, camera] = start
         if self._table is None and not self._cache.knows_shapes:
             # A generator may rely on the features' shapes even when a strategy selects nothing.
             newest = torch.full((len(self.poses), 1), -1, device=self.device)
@@ -257,10 +257,16 @@ class SceneWorld:
 
     @property
     def _anchors(self) -> Tensor | None:
-        """Where in memory the newest frame of each camera is, (B,); None where it is the newest of all."""
+        """Where in memory the newest frame of each camera is, (B,); None where it is the newest of all.
+
+        If that was forgotten, the last frame before it, or else the oldest.
+        """
         if self.cameras == 1:
             return None
-        return (self._read.lengths - 1 - self._since.flatten().to(self.device)).clamp_min(0)
+        times, lengths = self.memory.times[:, None], self.memory.lengths[:, None, None]
+        remembered = torch.arange(times.shape[-1], device=self.device) < lengths
+        no_later = remembered & (times <= self._newest.to(self.device)[..., None])
+        return (no_later.sum(-1).flatten() - 1).clamp_min(0)
 
     def _limit(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         """The part of motions (B, 4) that is free, and which were cut, bool (B,)."""
@@ -296,8 +302,7 @@ class SceneWorld:
                 slots[at] = self.memory.append(
                     frames[own.to(frames.device)], depth[own.to(depth.device)], poses[own.to(poses.device)], worlds
                 )
-                self._since[worlds] += 1
-                self._since[worlds, camera] = 0
+                self._newest[worlds, camera] = self.memory.counts[worlds] - 1
         return slots
 
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:

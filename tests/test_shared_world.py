@@ -179,6 +179,26 @@ def test_a_camera_that_does_not_move_makes_no_frame_and_draws_no_numbers():
     assert torch.equal(step.context.poses[1, 0], before[0][1])  # its newest frame is still the one that it began with
 
 
+def test_the_anchor_of_a_camera_that_rested_is_found_after_frames_were_forgotten():
+    world = open_world(memory_capacity=6)
+    rested = world.advance(APART).poses[1]
+    for _ in range(6):
+        world.advance(APART, torch.tensor([True, False]))
+    assert 5 in world.memory.times[0] and world.memory.times[0, -2] != 5  # remembered, and frames between forgotten
+    step = world.advance(APART)
+    assert step.times[1, 0] == 5 and torch.equal(step.context.poses[1, 0], rested)
+
+
+def test_the_anchor_of_a_start_is_found_among_frames_that_were_forgotten():
+    world = open_world(n=8, starts=(4, 7), memory_capacity=4)
+    assert world.memory.times[0].tolist() == [1, 4, 6, 7]
+    assert world.advance(APART).times[:, 0].tolist() == [4, 7]
+    world = open_world(n=8, starts=(5, 7), memory_capacity=4)
+    assert world.advance(APART).times[:, 0].tolist() == [4, 7]  # the last frame before it
+    world = open_world(n=8, starts=(3, 7), memory_capacity=4, eviction="oldest")
+    assert world.advance(APART).times[:, 0].tolist() == [4, 7]  # the oldest that is left
+
+
 def test_a_surface_that_one_camera_has_seen_stops_the_other():
     world = SceneWorld(PoseGenerator(), cameras=C, dynamics=SeenSurfaces(0.15))
     frames, depth, poses = some_frames(2, depth=0.5)
