@@ -69,6 +69,7 @@ def test_figures_are_means_of_the_episodes_in_the_split_that_was_asked_for():
     results = evaluate(RandomActions(0), task="explore", scenes=3, max_episode_steps=4, split="validation")
     figures, episodes = results["figures"], results["episodes"]
     assert {split_of(scene) for scene in episodes["scene"]} == {"validation"}
+    assert results["deterministic"] is False and results["max_episode_steps"] == 4
     assert set(figures) == {"return", "steps", "collisions", "seen_area"}
     area = episodes["seen_area"]
     half = 1.96 * np.std(area, ddof=1) / math.sqrt(3)

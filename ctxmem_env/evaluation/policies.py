@@ -77,6 +77,7 @@ def evaluate_policy(
         "scenes": {"split": split, "seeds": [seeds[0], seeds[-1]]},
         "seed": seed,
         "max_episode_steps": max_episode_steps,
+        "deterministic": deterministic,
         "env_kwargs": shown,
         "figures": {name: summarize(name, values) for name, values in episodes.items() if name != "scene"},
         "episodes": episodes,
