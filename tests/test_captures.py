@@ -7,13 +7,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from capture_folders import SIZE, edit, free, path, pictures, same_poses, views
+from capture_folders import SIZE, edit, path, pictures, same_poses, views
 from helpers import make
 from PIL import Image
 
 from ctxmem_env.camera import to_opengl
 from ctxmem_env.captures import open_capture, remember
 from ctxmem_env.captures.write import write_nerfstudio, write_published
+from ctxmem_env.cli import Rollout
+from ctxmem_env.cli.drive import choose_drive
 from ctxmem_env.testing import PoseGenerator
 
 
@@ -94,6 +96,22 @@ def test_the_tour_is_spread_over_the_capture_and_the_start_comes_last(capture):
     same_poses(remember(found, None, tuple(pose), None, 8, 8).poses, path()[[0, 1, 3, 4, 2]])
 
 
+def test_of_frames_at_one_place_the_start_looks_the_same_way(tmp_path):
+    poses = np.zeros((4, 6))
+    poses[:, 3] = [0.0, 1.0, 2.0, 3.0]
+    found = open_capture(write_nerfstudio(tmp_path / "c", views(pictures(4)), poses, 80.0))
+    same_poses(remember(found, 1, (0, 0, 0, 1.1, 0, 0), None, 8, 8).poses, poses[[0, 1]])
+
+
+def test_a_path_in_a_capture_begins_at_the_frame_that_is_nearest_to_its_own(capture, tmp_path):
+    file = tmp_path / "path.json"
+    file.write_text(json.dumps({"fov": 170, "poses": path()[[1, 2]].tolist()}))
+    command = Rollout(capture=capture, trajectory=file)
+    options = choose_drive(command).start(command, 1.0)
+    _, info = make().reset(options={"capture": capture, **options})
+    same_poses([info["pose"]], path()[[1]])
+
+
 def test_a_camera_starts_where_it_can_stand(tmp_path):
     poses = path(3)
     poses[2, 4] = math.radians(-75)
@@ -131,8 +149,10 @@ def test_depth_that_a_capture_leaves_out_is_estimated_in_its_scale(tmp_path):
     np.testing.assert_allclose(
         make(observation="rgbd", seed_depth="estimated").reset(options={"capture": folder})[0]["depth"], 3.0
     )
-    edit(folder, free)
-    np.testing.assert_allclose(env.reset(options={"capture": folder})[0]["depth"], 3.0)
+    edit(folder, lambda content: content["frames"][1].pop("depth_file_path"))
+    observation, info = env.reset(seed=0, options={"capture": folder})
+    np.testing.assert_allclose(observation["depth"], 3.0)
+    assert np.abs(info["pose"] - path(3)[-1]).max() > 0.01  # without depth for all it has no scale either
 
 
 @pytest.mark.parametrize(
