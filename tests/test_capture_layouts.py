@@ -65,6 +65,15 @@ def test_up_is_where_the_cameras_heads_are(tmp_path):
     np.testing.assert_allclose(np.median(np.linalg.norm(found.poses[:, :3] - [0, 0, 1.5], axis=1)), 1.5)
 
 
+def test_a_file_may_say_that_its_axes_and_scale_are_to_stay(capture):
+    def told(content):
+        free(content)
+        content |= {"orientation_override": "none", "auto_scale_poses_override": False}
+
+    edit(capture, told)
+    same_poses(open_capture(capture).poses, path())
+
+
 def test_cameras_at_one_place_keep_it_and_cameras_upside_down_are_righted(tmp_path):
     poses = np.zeros((4, 6))
     poses[:, 3], poses[:, 5] = [0, 1, 2, 3], math.pi
