@@ -94,9 +94,9 @@ def protocol(name: str) -> str:
     return protocol_table(read_results(NANO / f"results_{name}.json"))
 
 
-def transfer(task: str) -> str:
+def transfer(path: Path) -> str:
     """What policies reach in generated and in true worlds."""
-    return transfer_table(read_results(POLICIES / f"transfer_{task}.json"))
+    return transfer_table(read_results(path))
 
 
 SECTIONS = {
@@ -106,7 +106,7 @@ SECTIONS = {
     "results": results_section,
     "benchmarks": benchmarks,
     **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
-    **{f"transfer {task}": functools.partial(transfer, task) for task in TASKS},
+    **{path.stem.replace("_", " ", 1): functools.partial(transfer, path) for path in POLICIES.glob("transfer_*.json")},
 }
 
 

@@ -155,7 +155,7 @@ class Evaluate(TorchCommand):
     task: Annotated[str | None, arg(metavar="TASK")] = None
     """Of transfer: what the policies are to do. By default point_goal."""
     policies: Annotated[str | None, arg(metavar="POLICY,...")] = None
-    """Of transfer: names or folders of policies, with commas between them."""
+    """Of transfer: names or files of policies, with commas between them."""
     sliding: bool = False
     """Of transfer: cameras go on along the surface that stops them."""
     retrieval: Annotated[str | None, arg(metavar="NAME,...")] = None
