@@ -43,7 +43,7 @@ CUT_AGENTS = {
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, capsys):
     """A folder with the files that the README speaks of, to work in."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -54,6 +54,8 @@ def place(tmp_path, monkeypatch):
     frames = ", ".join(frame.format(i, 6 * i) for i in range(40))
     (tmp_path / "camera.json").write_text(f'{{"CineCameraActor": {{{frames}}}}}')
     monkeypatch.chdir(tmp_path)
+    assert main(["collect", "--scene", "1", "--steps", "2", "--out", "flat"]) == 0
+    capsys.readouterr()
     return tmp_path
 
 
