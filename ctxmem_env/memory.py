@@ -118,7 +118,7 @@ class FrameMemory(WithMoments):
             ValueError: a shape, type or value that does not fit; nothing is remembered then.
         """
         worlds = self._check_worlds(worlds)
-        self._check_entry(frames, depth, poses, len(worlds))
+        self.check_entry(frames, depth, poses, len(worlds))
         if self.capacity is not None:
             self._evict(worlds[self._lengths[worlds] == self.capacity])
         end, counts = self._lengths[worlds], self._counts[worlds]
@@ -228,7 +228,8 @@ class FrameMemory(WithMoments):
             raise ValueError(f"worlds={worlds.tolist()} ({worlds.dtype}); expected {expected}.")
         return worlds
 
-    def _check_entry(self, frames: Tensor, depth: Tensor, poses: Tensor, count: int) -> None:
+    def check_entry(self, frames: Tensor, depth: Tensor, poses: Tensor, count: int) -> None:
+        """ValueError unless `count` frames with depth and poses, as `append` takes them, could be remembered."""
         size = (self.height, self.width)
         if frames.dtype != torch.uint8 or frames.shape != (count, *size, 3):
             came = f"{frames.dtype} of shape {tuple(frames.shape)}"

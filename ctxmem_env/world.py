@@ -148,6 +148,7 @@ class SceneWorld:
             )
         if not (depth.isfinite().all() and poses.isfinite().all()):
             raise ValueError("depth or poses hold NaN or infinity; expected finite metres and radians.")
+        self.memory.check_entry(frames, depth, poses, len(frames))
         starts = [len(frames) - 1] * self.cameras if starts is None else list(starts)
         if len(starts) != self.cameras or not all(0 <= start < len(frames) for start in starts):
             raise ValueError(

@@ -254,6 +254,20 @@ def test_transfer_refuses_what_it_could_not_finish_and_files_of_others(transfer,
         transfer(["random"], seed=1)
 
 
+def test_weights_behind_a_name_that_have_changed_are_evaluated_anew(tmp_path, monkeypatch, untrained_model):
+    from ctxmem_env.evaluation.transfer import _fingerprint
+    from ctxmem_env.policies import network
+
+    (tmp_path / "ours.safetensors").write_bytes(b"one")
+    monkeypatch.setattr(network, "_PACKAGED", tmp_path)
+    before = _fingerprint("ours")
+    (tmp_path / "ours.safetensors").write_bytes(b"other")
+    assert before != _fingerprint("ours") and _fingerprint("random") is None
+    arguments = {"policies": ["random"], "scenes": 2, "max_episode_steps": 1, "tour": 1, "quiet": True}
+    results = evaluate_transfer(**arguments, model=str(untrained_model), out=tmp_path / "transfer.json")
+    assert results["arguments"]["model_sha256"]
+
+
 def test_the_command_evaluates_transfer(run, fail, untrained_model, tmp_path):
     command = ("evaluate", "--protocol", "transfer", "--model", untrained_model, "--scenes", 2, "--steps", 2)
     out = tmp_path / "transfer.json"

@@ -232,6 +232,8 @@ def test_a_reset_that_is_refused_leaves_the_world_as_it_was():
         world.reset(0, frames[:0], depth[:0], poses[:0], fov=90.0, seed=0)
     with pytest.raises(ValueError, match="depth or poses hold NaN"):
         world.reset(0, frames, depth * float("nan"), poses, fov=90.0, seed=0)
+    with pytest.raises(ValueError, match=r"frames is torch.uint8 of shape \(2, 24, 48, 3\)"):
+        world.reset(0, frames[:, ::2], depth, poses, fov=90.0, seed=0)
     assert torch.equal(world.advance(FORWARD).frames, undisturbed.advance(FORWARD).frames)
 
 

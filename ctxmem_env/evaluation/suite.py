@@ -102,7 +102,7 @@ def evaluate_protocol(
     head = {
         "protocol": protocol,
         "model": model if isinstance(model, str) else type(model).__name__,
-        "weights": _checksum(model),
+        "weights": weights_checksum(model),
         "scenes": {"split": split, "seeds": [seeds[0], seeds[-1]]},
         "options": kept,
     }
@@ -114,8 +114,8 @@ def evaluate_protocol(
     return run_protocol(head, cases, seeds, measure, out, chosen.combine, chosen.group, sheet, quiet)
 
 
-def _checksum(model: str | Generator) -> str | None:
-    """Of the weights, by which files of an earlier model of the same name are told apart."""
+def weights_checksum(model: str | Generator) -> str | None:
+    """Of the weights, by which files of an earlier model of the same name are told apart; None for a `Generator`."""
     if not isinstance(model, str):
         return None
     sums = find_generator(model) / "checksums.json"

@@ -19,8 +19,10 @@ from ctxmem_env.evaluation.correlation import pearson, spearman
 from ctxmem_env.evaluation.policies import evaluate_policy, make_worlds
 from ctxmem_env.evaluation.run import VERSION, describe_commit, describe_machine
 from ctxmem_env.evaluation.runner import write
+from ctxmem_env.evaluation.suite import weights_checksum
 from ctxmem_env.generator.locate import frame_size
 from ctxmem_env.policies import make_policy
+from ctxmem_env.policies.network import find_policy
 from ctxmem_env.retrieval import get_retrieval
 
 GENERATED, TRUE = "CtxMemScene-v0", "CtxMemTrueScene-v0"
@@ -95,7 +97,7 @@ def evaluate_transfer(
         "scenes": scenes,
         "max_episode_steps": max_episode_steps,
         "model": model,
-        "model_sha256": _fingerprint(model),
+        "model_sha256": weights_checksum(model),
         "num_context": num_context,
         "num_steps": num_steps,
         "tour": tour,
@@ -230,10 +232,7 @@ def _write(out: Path, results: dict) -> None:
     write(out, results)
 
 
-def _fingerprint(name: str) -> str | None:
-    """What a file, or the files of a folder, hold; None for what is no path."""
-    path = Path(name)
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    if not files:
-        return None
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+def _fingerprint(policy: str) -> str | None:
+    """What the file of a trained policy holds; None for one that needs no training."""
+    path = find_policy(policy)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None

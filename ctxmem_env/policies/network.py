@@ -132,6 +132,11 @@ def packaged_policies() -> list[str]:
     return sorted(path.stem for path in _PACKAGED.glob(f"*{SUFFIX}"))
 
 
+def find_policy(name: str | Path) -> Path:
+    """Where the file of a trained policy lies, if there is one: at that path, or among those that are packaged."""
+    return Path(name) if str(name).endswith(SUFFIX) else _PACKAGED / f"{name}{SUFFIX}"
+
+
 def save_policy(policy: NetworkPolicy, path: str | Path) -> Path:
     """Write a policy in half precision to one file."""
     path = Path(path)
@@ -152,7 +157,7 @@ def load_policy(name: str | Path, seed: int = 0) -> NetworkPolicy:
         ValueError: there is none, or the file holds no whole policy.
     """
     check_integer("seed", seed, 0)
-    path = Path(name) if str(name).endswith(SUFFIX) else _PACKAGED / f"{name}{SUFFIX}"
+    path = find_policy(name)
     if not path.is_file():
         raise ValueError(
             f"policy={str(name)!r}: there is no file {path}; packaged are {', '.join(packaged_policies())}."
