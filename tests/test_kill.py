@@ -50,7 +50,8 @@ def wait_for_saves(path, count, timeout=60):
     """Until the file has been replaced so many times."""
     end, seen = time.monotonic() + timeout, set()
     while len(seen) <= count and time.monotonic() < end:
-        seen.add((path.stat().st_ino, path.stat().st_mtime_ns))
+        status = path.stat()  # asked once: of two answers each could be of another file
+        seen.add((status.st_ino, status.st_mtime_ns))
         time.sleep(0.0005)
     assert len(seen) > count
 
