@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from ctxmem_env.atomic import open_whole
 from ctxmem_env.config import load_config
 from ctxmem_env.plotting import plot_learning_curve
 from ctxmem_env.policies.from_sb3 import SceneFeatures, export_policy
@@ -75,9 +76,8 @@ class Progress(BaseCallback):
             line["episodes"], self.episodes = len(self.episodes), []
         with open(self.out / "curve.jsonl", "a") as curve:
             curve.write(json.dumps(line) + "\n")
-        temporary = self.out / ".checkpoint.zip"
-        self.model.save(temporary)
-        temporary.replace(self.out / f"{self.num_timesteps}.zip")
+        with open_whole(self.out / f"{self.num_timesteps}.zip") as file:
+            self.model.save(file)
         if isinstance(self.model, PPO) and isinstance(self.model.action_space, spaces.Discrete):
             policy = export_policy(self.model, self.task, self.facts | {"steps": self.num_timesteps})
             save_policy(policy, self.out / f"{self.num_timesteps}.safetensors")

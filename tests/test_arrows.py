@@ -76,7 +76,7 @@ ALLOWED = {
     },
     "sb3": set(),
     "plotting": set(),
-    "policies": {"actions", "camera", "dynamics", "settings"},
+    "policies": {"actions", "atomic", "camera", "dynamics", "settings"},
     "testing": {"generator"},
     "training": {"atomic", "camera", "config", "device", "evaluation", "generator", "retrieval", "scenes", "world"},
     "evaluation": {

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ctxmem_env.actions import DiscreteActions
+from ctxmem_env.atomic import open_whole
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.policies.policy import Observation, ScriptedPolicy
 
@@ -144,9 +145,8 @@ def save_policy(policy: NetworkPolicy, path: str | Path) -> Path:
     config = {"task": policy.tasks[0], "encoder": policy.encoder_arguments, "hidden": list(policy.hidden)}
     told = json.dumps(config | {"facts": policy.facts})
     weights = {name: value.half().contiguous() for name, value in policy.network.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(weights, temporary, metadata={"format": _FORMAT, "policy": told, "sha256": _digest(told, weights)})
-    temporary.replace(path)
+    with open_whole(path) as file:
+        file.write(save(weights, metadata={"format": _FORMAT, "policy": told, "sha256": _digest(told, weights)}))
     return path
 
 
