@@ -94,9 +94,9 @@ def protocol(name: str) -> str:
     return protocol_table(read_results(NANO / f"results_{name}.json"))
 
 
-def transfer(path: Path) -> str:
+def transfer(task: str, **shown: tuple[str, ...]) -> str:
     """What policies reach in generated and in true worlds."""
-    return transfer_table(read_results(path))
+    return transfer_table(read_results(POLICIES / f"transfer_{task}.json"), **shown)
 
 
 SECTIONS = {
@@ -106,7 +106,12 @@ SECTIONS = {
     "results": results_section,
     "benchmarks": benchmarks,
     **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
-    **{path.stem.replace("_", " ", 1): functools.partial(transfer, path) for path in POLICIES.glob("transfer_*.json")},
+    "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
+    "transfer point_goal, less memory": functools.partial(
+        transfer, "point_goal", policies=("frontier", "ppo_point_goal")
+    ),
+    "transfer look_back": functools.partial(transfer, "look_back"),
+    "transfer explore": functools.partial(transfer, "explore"),
 }
 
 

@@ -161,9 +161,14 @@ def agreement(figures: Sequence[dict]) -> list[dict]:
     return rows
 
 
-def transfer_table(results: dict) -> str:
-    """Markdown: a row for each policy, mean and 95 % interval of each measure and world, and the agreement below."""
+def transfer_table(results: dict, policies: Sequence[str] | None = None, retrieval: Sequence[str] | None = None) -> str:
+    """Markdown: a row for each policy, mean and 95 % interval of each measure and world, and the agreement below.
+
+    policies and retrieval: names, of what is shown; None for all.
+    """
     figures, arguments = results["figures"], results["arguments"]
+    figures = [f for f in figures if policies is None or f["policy"] in policies]
+    figures = [f for f in figures if retrieval is None or f["retrieval"] in (None, *retrieval)]
     measures = {name: shown for name, shown in _SHOWN.items() if any(name in f["figures"] for f in figures)}
     measures = measures or {"return": ("return", 2)}
     worlds = list(dict.fromkeys((f["env_id"], f["retrieval"]) for f in figures))
@@ -181,7 +186,7 @@ def transfer_table(results: dict) -> str:
         f"{arguments['split']} scenes, task {arguments['task']}, model {Path(arguments['model']).name}; mean and 95 % "
         "interval over episodes."
     ]
-    for row in results["agreement"]:
+    for row in agreement(figures):
         if row["pearson_r"] is not None and row["measure"] in measures:
             what = f"Mean {row['measure'].replace('_', ' ')} of {row['policies']} policies"
             notes.append(
