@@ -12,6 +12,7 @@ from torch import Tensor
 from ctxmem_env.errors import unknown_name
 
 ACTIONS = ("discrete", "continuous")
+STEP_LENGTH, TURN_ANGLE = 0.25, 15.0  # metres and degrees of an action, by default
 
 
 class DiscreteActions:
@@ -34,7 +35,7 @@ class DiscreteActions:
         "look_down",
     )
 
-    def __init__(self, step_length: float = 0.25, turn_angle: float = 15.0):
+    def __init__(self, step_length: float = STEP_LENGTH, turn_angle: float = TURN_ANGLE):
         step, turn = _check_scale("step_length", step_length, "turn_angle", turn_angle)
         self.space = gym.spaces.Discrete(len(self.names))
         self._motions = torch.zeros(len(self.names), 4)
@@ -63,7 +64,7 @@ class ContinuousActions:
 
     names = ("dx", "dy", "dyaw", "dpitch")
 
-    def __init__(self, max_step: float = 0.25, max_turn: float = 15.0):
+    def __init__(self, max_step: float = STEP_LENGTH, max_turn: float = TURN_ANGLE):
         step, turn = _check_scale("max_step", max_step, "max_turn", max_turn)
         self.space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._scale = torch.tensor([step, step, turn, turn])
@@ -81,7 +82,9 @@ class ContinuousActions:
         return torch.from_numpy(values.astype(np.float32)) * self._scale
 
 
-def make_actions(name: str, step_length: float = 0.25, turn_angle: float = 15.0) -> DiscreteActions | ContinuousActions:
+def make_actions(
+    name: str, step_length: float = STEP_LENGTH, turn_angle: float = TURN_ANGLE
+) -> DiscreteActions | ContinuousActions:
     """The action set "discrete" or "continuous", with its (largest) step in metres and turn in degrees."""
     if name not in ACTIONS:
         raise unknown_name("actions", name, ACTIONS)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
@@ -184,8 +185,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         memory_capacity: int | None = None,
         eviction: str = "coverage",
         num_steps: int | None = None,
-        step_length: float = 0.25,
-        turn_angle: float = 15.0,
+        step_length: float = STEP_LENGTH,
+        turn_angle: float = TURN_ANGLE,
         collisions: bool = True,
         body_radius: float = 0.15,
         sliding: bool = False,

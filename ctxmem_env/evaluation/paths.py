@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV, wrap_angle
 from ctxmem_env.evaluation.protocols import Walks
 from ctxmem_env.scenes import Scene, build_scene, render, shift, spawn, stack_scenes, tour
 from ctxmem_env.scenes.navigation import Ground
 
-TURN = math.radians(15)
-STEP = 0.25  # metres
+TURN = math.radians(TURN_ANGLE)
 _ATTEMPTS = 60
 _BEHIND = (1.5, 4.5)  # metres between two places on both sides of a wall
 
@@ -107,7 +107,7 @@ def unseen_walk(scene: Scene, rng: np.random.Generator, steps: int) -> Tensor:
     for _ in range(_ATTEMPTS):
         start = spawn(scene, rng)
         yaw = float(start[3]) + TURN * steps
-        ahead = STEP * np.arange(1, steps + 1)[:, None] * np.array([math.cos(yaw), math.sin(yaw)])
+        ahead = STEP_LENGTH * np.arange(1, steps + 1)[:, None] * np.array([math.cos(yaw), math.sin(yaw)])
         free = ground.free(np.asarray(start[:2]) + ahead)
         clear = steps if free.all() else int(free.argmin())
         if clear > longest:
@@ -116,7 +116,7 @@ def unseen_walk(scene: Scene, rng: np.random.Generator, steps: int) -> Tensor:
             break
     poses = turned(best, steps)
     walk = poses[-1:].repeat(steps, 1)
-    way = STEP * longest / steps * torch.arange(1, steps + 1)
+    way = STEP_LENGTH * longest / steps * torch.arange(1, steps + 1)
     walk[:, 0] += way * walk[:, 3].cos()
     walk[:, 1] += way * walk[:, 3].sin()
     return torch.cat([poses, walk])

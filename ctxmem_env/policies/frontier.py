@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from ctxmem_env.actions import TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.dynamics import surface_points
-from ctxmem_env.policies.moves import CLEARANCE, FORWARD, STAY, TURN_ANGLE, TURN_LEFT, TURN_RIGHT, turn_or_go
+from ctxmem_env.policies.moves import CLEARANCE, FORWARD, STAY, STUCK, TURN_LEFT, TURN_RIGHT, turn_or_go
 from ctxmem_env.policies.occupancy import CELL, OccupancyGrid, find_way, grow, is_straight
 from ctxmem_env.policies.policy import Observation, ScriptedPolicy
 
 _WIDE, _TIGHT = 5, 2  # squared distance in cells that a way keeps from surfaces, where it can and where it must
 _AHEAD = 24  # cells of a way that are looked at for a straight part
-_STUCK = 0.05  # metres; a step forward that led no farther was stopped
 _OUT = 2.0  # metres to go away in look_back
 _THERE = 0.4  # metres from the first place that are near enough in look_back
 
@@ -76,7 +76,7 @@ class FrontierExplorer(ScriptedPolicy):
         return actions, walks
 
     def _update(self, walk: _Walk, pose: np.ndarray, points: np.ndarray, valid: np.ndarray) -> None:
-        if walk.action == FORWARD and np.hypot(*(pose[:2] - walk.pose[:2])) < _STUCK:
+        if walk.action == FORWARD and np.hypot(*(pose[:2] - walk.pose[:2])) < STUCK:
             heading = np.array([math.cos(pose[3]), math.sin(pose[3])])
             across = np.arange(-1, 2)[:, None] * CELL * np.array([-heading[1], heading[0]])
             walk.grid.bump(pose[:2] + (CLEARANCE + CELL) * heading + across)

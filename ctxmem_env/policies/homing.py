@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.errors import check_integer
 from ctxmem_env.policies.moves import FORWARD, TURN_LEFT, TURN_RIGHT
 from ctxmem_env.policies.policy import Observation, ScriptedPolicy
 
-_STEP, _TURN = 0.25, math.radians(15)  # metres and radians of an action
+_TURN = math.radians(TURN_ANGLE)
 _CIRCLE = 24  # turns
 _WALK = 6  # steps away, half a metre more than the task asks for
 _NEAR = 0.6  # metres; nearer than this nobody walks on
@@ -113,7 +114,7 @@ class VisualHoming(ScriptedPolicy):
         """Where home is: metres ahead and to the left of where the circle began, and turns to the left of it."""
         ranges, seen = self._panorama(walker.circle)
         height, width = walker.circle[0][1].shape
-        steps = np.arange(-_REACH, _REACH + 1) * _STEP
+        steps = np.arange(-_REACH, _REACH + 1) * STEP_LENGTH
         places = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 1, 2)
         best = (-1.0, 0.0, 0.0, 0)
         for turns in range(_CIRCLE):
@@ -148,7 +149,7 @@ class VisualHoming(ScriptedPolicy):
 def _way(ahead: float, left: float, turns: int) -> list[int]:
     """Actions that lead to a place, and turn there to that many turns to the left of now."""
     bearing = round(math.atan2(left, ahead) / _TURN) if ahead or left else 0
-    steps = round(math.hypot(ahead, left) / _STEP)
+    steps = round(math.hypot(ahead, left) / STEP_LENGTH)
     return [*_turn(bearing), *[FORWARD] * steps, *_turn(turns - bearing)]
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ctxmem_env.actions import DiscreteActions
+from ctxmem_env.actions import TURN_ANGLE, DiscreteActions
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.dynamics import DEFAULT_RADIUS, GAP, surface_points, sweep_points
 
@@ -13,7 +13,7 @@ STAY, FORWARD, TURN_LEFT, TURN_RIGHT = (
     DiscreteActions.names.index(name) for name in ("stay", "forward", "turn_left", "turn_right")
 )
 CLEARANCE = DEFAULT_RADIUS + GAP  # metres of free ground around the camera that a body needs
-TURN_ANGLE = 15.0  # degrees, the environment's default
+STUCK = 0.05  # metres; a step forward that led no farther was stopped
 
 
 def turn_or_go(turns: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.policies.moves import (
     FORWARD,
     STAY,
-    TURN_ANGLE,
     TURN_LEFT,
     TURN_RIGHT,
     free_ways,
@@ -19,7 +19,6 @@ from ctxmem_env.policies.moves import (
 from ctxmem_env.policies.policy import Observation, ScriptedPolicy
 
 _CLEAR = 0.75  # metres that must be free in a direction worth going
-_STEP = 0.25  # metres
 _STUCK = 0.02  # metres; a step forward that led no farther was stopped
 _ASIDE, _ON = 6, 3  # steps of a detour around what stopped the camera unseen, and how many of them lead on
 
@@ -78,12 +77,12 @@ class TurnAndGo(ScriptedPolicy):
             return _Detour(side, TURN_LEFT if side > 0 else TURN_RIGHT, ahead, _ASIDE)
         if before.left > 0:
             turning = before.left > _ON
-            action = (TURN_LEFT if side > 0 else TURN_RIGHT) if turning or ways[middle] < _STEP else FORWARD
+            action = (TURN_LEFT if side > 0 else TURN_RIGHT) if turning or ways[middle] < STEP_LENGTH else FORWARD
             return _Detour(side, action, ahead, before.left - 1)
         side, turns = self._choose(round(bearing / self.turn), ways >= min(_CLEAR, distance), side)
         action = int(turn_or_go(np.array(turns)))
         if {action, before.action} == {TURN_LEFT, TURN_RIGHT}:  # two views disagree: do not turn to and fro
-            action = FORWARD if ways[middle] >= _STEP else before.action
+            action = FORWARD if ways[middle] >= STEP_LENGTH else before.action
         return _Detour(side, action, ahead, 0)
 
     def _choose(self, wanted: int, clear: np.ndarray, side: int) -> tuple[int, int]:

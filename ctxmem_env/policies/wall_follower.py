@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ctxmem_env.actions import TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV
-from ctxmem_env.policies.moves import FORWARD, TURN_ANGLE, TURN_LEFT, TURN_RIGHT, free_ways, headings_in_view
+from ctxmem_env.policies.moves import FORWARD, STUCK, TURN_LEFT, TURN_RIGHT, free_ways, headings_in_view
 from ctxmem_env.policies.policy import Observation, ScriptedPolicy
 
 _CLEAR = 0.6  # metres
-_STUCK = 0.05  # metres; a step forward that led no farther was stopped
 
 
 class WallFollower(ScriptedPolicy):
@@ -48,7 +48,7 @@ class WallFollower(ScriptedPolicy):
         ahead, right = (free_ways(depth, self.headings * self.turn, self.fov) >= _CLEAR).T
         last, left = state[:, 2], state[:, 3]
         # What is too low to be in view stops the camera as well.
-        ahead &= (last != FORWARD) | (np.hypot(*(poses[:, :2] - state[:, :2]).T) > _STUCK)
+        ahead &= (last != FORWARD) | (np.hypot(*(poses[:, :2] - state[:, :2]).T) > STUCK)
         left = np.where(ahead & right, left, self.circle)
         # It turns back after a step forward only, or it would turn on the spot.
         back = ahead & right & (left > 0) & (last == FORWARD)
