@@ -1,21 +1,21 @@
-"""Writes the tables into README.md and the model card, from the code and from measured results.
+"""Writes the tables into README.md and the documents beside the code, from the code and from measured results.
 
 python .ci/readme_tables.py
 """
 
 import functools
 import inspect
-import math
 import re
 from pathlib import Path
 
 import gymnasium as gym
 
 import ctxmem_env  # noqa: F401  registers the environments
-from ctxmem_env.actions import ContinuousActions, DiscreteActions
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, ContinuousActions, DiscreteActions
 from ctxmem_env.bench.results import read_benches
-from ctxmem_env.bench.tables import benchmarks_section
-from ctxmem_env.env import OBSERVATIONS
+from ctxmem_env.bench.tables import benchmarks_section, benchmarks_summary
+from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
+from ctxmem_env.evaluation.reported import reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
 from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
@@ -24,42 +24,36 @@ from ctxmem_env.tasks import TASKS
 ROOT = Path(__file__).parent.parent
 NANO = ROOT / "ctxmem_env" / "weights" / "nano"
 POLICIES = ROOT / "ctxmem_env" / "weights" / "policies"
-DOCUMENTS = (ROOT / "README.md", NANO / "README.md", POLICIES / "README.md")
-_AXES = (("ahead", "back"), ("to the left", "to the right"), ("turn left", "turn right"), ("look up", "look down"))
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md")))
+
+
+def environment_page() -> str:
+    """The docstring of the environment, which is its specification."""
+    return inspect.getdoc(GenerativeSceneEnv)
 
 
 def actions_table() -> str:
     """Both action spaces, with their motions at the default scale."""
     discrete, continuous = DiscreteActions(), ContinuousActions()
-    rows = [f"| `{discrete.space}` | name | motion |", "|---|---|---|"]
-    for i, motion in enumerate(discrete.to_motion(range(discrete.space.n)).tolist()):
-        rows.append(f"| {i} | {discrete.names[i]} | {_describe(motion)} |")
-    rows += ["", f"| `{continuous.space}` | name | motion at 1 |", "|---|---|---|"]
-    for i, name in enumerate(continuous.names):
-        one = [[float(i == axis) for axis in range(4)]]
-        rows.append(f"| {i} | {name} | {_describe(continuous.to_motion(one)[0].tolist())} |")
-    return "\n".join(rows)
-
-
-def _describe(motion: list[float]) -> str:
-    for axis, value in enumerate(motion):
-        if value != 0:
-            size = f"{abs(value):g} m" if axis < 2 else f"{math.degrees(abs(value)):g} degrees"
-            return f"{_AXES[axis][value < 0]}, {size}"
-    return "none"
+    step = f"{STEP_LENGTH:g} m or {TURN_ANGLE:g} degrees"
+    return "\n".join(
+        [
+            "| `actions` | space | motion |",
+            "|---|---|---|",
+            f"| discrete | `{discrete.space}` | {', '.join(discrete.names)}: {step} each |",
+            f"| continuous | `{continuous.space}` | {', '.join(continuous.names)}: {step} at 1 |",
+        ]
+    )
 
 
 def observations_table() -> str:
     """The observation spaces at 64 x 64."""
-    rows = ["| `observation` | key | space |", "|---|---|---|"]
+    rows = ["| `observation` | space |", "|---|---|"]
     for name in OBSERVATIONS:
-        env = gym.make("CtxMemTrueScene-v0", observation=name)
-        space = env.observation_space
+        space = gym.make("CtxMemTrueScene-v0", observation=name).observation_space
         parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"": space}
-        for key, part in parts.items():
-            bounds = f"{part.low.min():g} to {part.high.max():g}"
-            shape = " x ".join(map(str, part.shape))
-            rows.append(f"| {name} | {key or '-'} | {part.dtype}, {shape}, {bounds} |")
+        told = [f"{key} {part.dtype} ({', '.join(map(str, part.shape))})".strip() for key, part in parts.items()]
+        rows.append(f"| {name} | {'; '.join(sorted(told, key=lambda one: not one.startswith('rgb')))} |")
     return "\n".join(rows)
 
 
@@ -86,7 +80,17 @@ def results_section() -> str:
 
 def benchmarks() -> str:
     """How fast the packaged model is."""
-    return benchmarks_section(read_benches(NANO / "bench.json"), Path(".assets"))
+    return benchmarks_section(read_benches(NANO / "bench.json"))
+
+
+def benchmarks_in_short() -> str:
+    """The same on a few lines."""
+    return benchmarks_summary(read_benches(NANO / "bench.json"))
+
+
+def reported() -> str:
+    """What the paper reports of its rules of retrieval, and what was measured of those here."""
+    return reported_table(read_results(NANO / "results_retrieval.json"))
 
 
 def protocol(name: str) -> str:
@@ -100,17 +104,28 @@ def transfer(task: str, **shown: tuple[str, ...]) -> str:
 
 
 SECTIONS = {
+    "environment": environment_page,
     "actions": actions_table,
     "observations": observations_table,
     "tasks": tasks_table,
     "results": results_section,
     "benchmarks": benchmarks,
+    "benchmarks in short": benchmarks_in_short,
+    "reported": reported,
     **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
         transfer, "point_goal", policies=("frontier", "ppo_point_goal")
     ),
     "transfer look_back": functools.partial(transfer, "look_back"),
+    "transfer point_goal in short": functools.partial(
+        transfer,
+        "point_goal",
+        policies=("random", "frontier", "ppo_point_goal"),
+        retrieval=("fov",),
+        measures=("success",),
+    ),
+    "transfer look_back in short": functools.partial(transfer, "look_back", measures=("success",)),
     "transfer explore": functools.partial(transfer, "explore"),
 }
 

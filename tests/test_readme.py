@@ -13,15 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctxmem_env import retrieval
+from ctxmem_env import retrieval, tasks
 from ctxmem_env.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md"))]
+BLOCKS = {
+    str(path.relative_to(ROOT)): re.findall(r"```(\w*)\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    for path in DOCUMENTS
+}
 COMMANDS = [
     command.strip()
-    for language, block in BLOCKS
+    for blocks in BLOCKS.values()
+    for language, block in blocks
     if language == "bash"
     for line in block.splitlines()
     for command in line.split("&&")
@@ -65,15 +70,20 @@ def test_the_first_screen_has_the_two_commands():
     assert 'pip install -e ".[dev]" && pytest' in screen
 
 
+def test_the_readme_has_blocks_to_run():
+    assert sum(language == "python" for language, _ in BLOCKS["README.md"]) >= 9
+
+
 @pytest.mark.usefixtures("place")
-def test_python_blocks_run(monkeypatch):
+@pytest.mark.parametrize("document", [name for name, blocks in BLOCKS.items() if ("python" in dict(blocks))])
+def test_python_blocks_run(document, monkeypatch):
     """One after the other in one session, as a reader would paste them."""
     monkeypatch.setattr(retrieval, "RETRIEVAL", retrieval.RETRIEVAL.copy())
+    monkeypatch.setattr(tasks, "TASKS", tasks.TASKS.copy())
     session = {"__name__": "readme"}
-    blocks = [block for language, block in BLOCKS if language == "python"]
-    assert len(blocks) >= 4
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), session)
+    for language, block in BLOCKS[document]:
+        if language == "python":
+            exec(compile(block, document, "exec"), session)
 
 
 @pytest.mark.usefixtures("place")
@@ -163,20 +173,29 @@ def test_tables_are_those_of_the_code():
     spec = importlib.util.spec_from_file_location("readme_tables", ROOT / ".ci" / "readme_tables.py")
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
-    for path in tables.DOCUMENTS:
+    for path in DOCUMENTS:
         text = path.read_text()
         assert tables.updated(text) == text, f"{path.name} is stale: run python .ci/readme_tables.py"
 
 
 def test_the_file_tree_lists_what_is_there():
-    tree = next(block for language, block in BLOCKS if language == "" and block.startswith("ctxmem_env/"))
+    tree = next(block for language, block in BLOCKS["README.md"] if language == "" and block.startswith("ctxmem_env/"))
     listed = set(re.findall(r"^  (\S+?)/? ", tree, flags=re.MULTILINE))
     there = {path.name for path in (ROOT / "ctxmem_env").iterdir() if path.name != "__pycache__"}
     assert listed == there
 
 
 def test_links_lead_to_files():
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README) + re.findall(
-        r"`((?:agents|examples|configs)/\S+?)`", README
-    ):
-        assert (ROOT / target).exists(), target
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (document.parent / target).exists(), f"{document}: {target}"
+        for target in re.findall(r"`((?:agents|examples|configs|ctxmem_env)/[^`\s]+?)`", text):
+            assert (ROOT / target).exists(), f"{document}: {target}"
+
+
+def test_links_within_the_readme_lead_to_headings():
+    headings = re.findall(r"^#+ (.*)$", README, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    links = set(re.findall(r"\]\(#([^)]+)\)", README))
+    assert links and links <= anchors

@@ -10,9 +10,10 @@ import torch
 from batches import N, assert_same, make_sync, make_vec, walk
 from helpers import FORWARD, IDS, TURN_LEFT, TURN_RIGHT, make
 
+from ctxmem_env import tasks
 from ctxmem_env.camera import motion_between
 from ctxmem_env.scenes import build_scene, is_free, shortest_way
-from ctxmem_env.tasks import REWARDS, TASKS, make_task
+from ctxmem_env.tasks import REWARDS, TASKS, Task, make_task, register_task
 from ctxmem_env.tasks.goals import BONUS, STEP_COST
 from ctxmem_env.tasks.look_back import OUTWARD
 
@@ -303,3 +304,21 @@ def test_every_task_has_a_card_and_adds_what_it_announces(name, reward):
     assert announced.keys() == observed.keys()
     for key, space in announced.items():
         assert isinstance(space, gym.spaces.Box) and observed[key].shape == (2, *space.shape)
+
+
+def test_a_task_of_ones_own_is_known_by_its_name_and_pays(monkeypatch):
+    monkeypatch.setattr(tasks, "TASKS", dict(TASKS))
+
+    @register_task("height")
+    class Height(Task):
+        """Pays the height of the camera, once."""
+
+        def evaluate(self, poses, frames, depth):
+            return poses[:, 2], torch.ones(len(poses), dtype=torch.bool)
+
+    env = make(task="height")
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step(STAY)
+    assert reward == pytest.approx(float(info["pose"][2])) and terminated
+    with pytest.raises(ValueError, match="task='height' is already registered; choose another name"):
+        register_task("height")(Height)

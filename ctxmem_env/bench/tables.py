@@ -22,6 +22,35 @@ def benchmarks_section(benches: dict[str, dict], pictures: Path | None = None) -
     return "\n\n".join(parts)
 
 
+def benchmarks_summary(benches: dict[str, dict]) -> str:
+    """One table of the figures that most readers ask for, of the benchmarks that are there."""
+    rows = []
+    if "step" in benches:
+        first, last = (benches["step"]["histories"][end] for end in (0, -1))
+        for row in (first, last):
+            what = f"one environment, {row['history']:,} frames in memory"
+            rows.append((what, f"{row['steps_per_second']:.0f} steps a second", benches["step"]))
+    if "vector" in benches:
+        best = max(benches["vector"]["batches"], key=lambda row: row["env_steps_per_second"])
+        rate = f"{best['env_steps_per_second']:,.0f} env-steps a second, in all"
+        rows.append((f"{best['num_envs']:,} worlds in a batch", rate, benches["vector"]))
+        if "ppo" in benches["vector"]:
+            ppo = benches["vector"]["ppo"]
+            rate = f"{ppo['learn_steps_per_second']:,.0f} env-steps a second, {ppo['ratio']:.2f} of the bare rate"
+            rows.append((f"PPO on {ppo['num_envs']} worlds, learning included", rate, benches["vector"]))
+    if "memory" in benches:
+        size = sum(benches["memory"]["bytes_a_frame"].values())
+        rows.append(("a remembered frame", f"{size / 1e3:,.0f} kB", benches["memory"]))
+    lines = [(what, measured, _where(bench)) for what, measured, bench in rows]
+    return _table(("", "measured", "on"), lines)
+
+
+def _where(bench: dict) -> str:
+    machine = bench["machine"]
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    return machine["gpu"] or f"{machine['cpu']}, {threads}"
+
+
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

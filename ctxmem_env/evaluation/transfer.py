@@ -161,16 +161,22 @@ def agreement(figures: Sequence[dict]) -> list[dict]:
     return rows
 
 
-def transfer_table(results: dict, policies: Sequence[str] | None = None, retrieval: Sequence[str] | None = None) -> str:
-    """Markdown: a row for each policy, mean and 95 % interval of each measure and world, and the agreement below.
+def transfer_table(
+    results: dict,
+    policies: Sequence[str] | None = None,
+    retrieval: Sequence[str] | None = None,
+    measures: Sequence[str] | None = None,
+) -> str:
+    """Markdown: a row for each policy, mean and 95 % interval of each measure and world; below, the agreement of all.
 
-    policies and retrieval: names, of what is shown; None for all.
+    policies, retrieval and measures: names, of what is shown; None for all.
     """
     figures, arguments = results["figures"], results["arguments"]
     figures = [f for f in figures if policies is None or f["policy"] in policies]
     figures = [f for f in figures if retrieval is None or f["retrieval"] in (None, *retrieval)]
-    measures = {name: shown for name, shown in _SHOWN.items() if any(name in f["figures"] for f in figures)}
-    measures = measures or {"return": ("return", 2)}
+    there = {name: shown for name, shown in _SHOWN.items() if any(name in f["figures"] for f in figures)}
+    there = there or {"return": ("return", 2)}
+    measures = {name: shown for name, shown in there.items() if measures is None or name in measures}
     worlds = list(dict.fromkeys((f["env_id"], f["retrieval"]) for f in figures))
     names = ["true" if env_id == TRUE else f"generated, {retrieval}" for env_id, retrieval in worlds]
     heads = [f"{heading}, {name}" for heading, _ in measures.values() for name in names]
@@ -186,7 +192,7 @@ def transfer_table(results: dict, policies: Sequence[str] | None = None, retriev
         f"{arguments['split']} scenes, task {arguments['task']}, model {Path(arguments['model']).name}; mean and 95 % "
         "interval over episodes."
     ]
-    for row in agreement(figures):
+    for row in agreement(figures) if policies is None else ():
         if row["pearson_r"] is not None and row["measure"] in measures:
             what = f"Mean {row['measure'].replace('_', ' ')} of {row['policies']} policies"
             notes.append(

@@ -1,5 +1,7 @@
 """Tasks: what an environment asks of an agent, for a batch of worlds. The card of each is its docstring."""
 
+from collections.abc import Callable
+
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.tasks.explore import Explore
 from ctxmem_env.tasks.image_goal import ImageGoal
@@ -8,7 +10,7 @@ from ctxmem_env.tasks.point_goal import PointGoal
 from ctxmem_env.tasks.roam import Roam
 from ctxmem_env.tasks.task import Beginning, Place, Task
 
-__all__ = ["REWARDS", "TASKS", "Beginning", "Place", "Task", "make_task"]
+__all__ = ["REWARDS", "TASKS", "Beginning", "Place", "Task", "make_task", "register_task"]
 
 REWARDS = ("dense", "sparse")
 TASKS: dict[str, type[Task]] = {
@@ -18,6 +20,18 @@ TASKS: dict[str, type[Task]] = {
     "explore": Explore,
     "look_back": LookBack,
 }
+
+
+def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
+    """Decorator that makes a task known by name; raises ValueError when the name is taken."""
+
+    def add(task: type[Task]) -> type[Task]:
+        if name in TASKS:
+            raise ValueError(f"task={name!r} is already registered; choose another name.")
+        TASKS[name] = task
+        return task
+
+    return add
 
 
 def make_task(name: str, reward: str = "dense") -> Task:
