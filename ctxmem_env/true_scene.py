@@ -52,8 +52,9 @@ class TrueSceneGenerator:
         return Generated(frames[:, 0], depth[:, 0], torch.zeros_like(depth[:, 0]))
 
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
-        """The exact depth (N, H, W) at N poses of one world."""
-        return render(self.scenes, poses[None], fov[:1], self.height, self.width)[1][0]
+        """The exact depth (N, H, W) at N poses in the scene of the first world."""
+        scene = Scene(**{part.name: getattr(self.scenes, part.name)[:1] for part in fields(Scene)})
+        return render(scene, poses[None], fov[:1], self.height, self.width)[1][0]
 
 
 @dataclass

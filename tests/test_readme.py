@@ -162,6 +162,13 @@ def test_examples_run(arguments, untrained_model, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
+def test_the_example_of_a_generator_runs(monkeypatch, capsys):
+    script = str(ROOT / "examples/own_generator.py")
+    monkeypatch.setattr(sys, "argv", [script, "--steps", "2"])
+    runpy.run_path(script, run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_every_example_and_agent_is_run():
     source = "".join(Path(__file__).with_name(name).read_text() for name in ("test_readme.py", "test_rllib.py"))
     scripts = [path for folder in ("agents", "examples") for path in (ROOT / folder).glob("*.py")]

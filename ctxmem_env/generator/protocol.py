@@ -1,6 +1,6 @@
 """What a world asks of a generator, and the three shapes that pass between them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,7 +12,8 @@ class Context:
     """The remembered frames that a new view is generated from, for B worlds with k slots each.
 
     frames (B, k, H, W, 3) uint8; depth (B, k, H, W) in metres; poses (B, k, 6); mask (B, k), False for an empty
-    slot; features: what `Generator.encode` returned for these frames, each tensor (B, k, ...).
+    slot, in which the rest means nothing; features: what `Generator.encode` returned for these frames, each tensor
+    (B, k, ...); prompts: what each world is to show, in words, "" for nothing said, or () where nobody reads it.
     """
 
     frames: Tensor
@@ -20,11 +21,13 @@ class Context:
     poses: Tensor
     mask: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
 
     def rows(self, worlds: slice) -> "Context":
         """The context of some of the worlds."""
         features = {name: value[worlds] for name, value in self.features.items()}
-        return Context(self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds], features)
+        parts = self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds]
+        return Context(*parts, features, self.prompts[worlds])
 
 
 @dataclass
@@ -39,9 +42,34 @@ class Generated:
     own_weight: Tensor
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a generator before it paints. A generator has these as attributes, the last three if it likes.
+
+    height, width: of a frame in pixels.
+    predicts_depth: False where the depth that it returns means nothing, so that nobody is stopped by it or shown it.
+    takes_text: whether it reads `Context.prompts`.
+    frames_per_step: F, frames that it paints along the way of one step; the last is what is seen at its end.
+    """
+
+    height: int
+    width: int
+    predicts_depth: bool = True
+    takes_text: bool = False
+    frames_per_step: int = 1
+
+
+def traits_of(generator: "Generator") -> Traits:
+    """The traits of a generator, with the defaults of those that it does not tell of."""
+    return Traits(**{part.name: getattr(generator, part.name, part.default) for part in fields(Traits)})
+
+
 @runtime_checkable
 class Generator(Protocol):
-    """Paints new views of a world from remembered ones. Angles, poses and depth as in `ctxmem_env.camera`."""
+    """Paints new views of a world from remembered ones. Angles, poses and depth as in `ctxmem_env.camera`.
+
+    Optional attributes are those of `Traits`. `ctxmem_env.testing.check_generator` tells whether all of this is kept.
+    """
 
     height: int
     width: int
@@ -62,7 +90,10 @@ class Generator(Protocol):
         num_steps: int,
         generators: list[torch.Generator],
     ) -> Generated:
-        """One new view for each world: poses (B, 6), fov (B,) degrees, one random generator a world."""
+        """One new view for each world: poses (B, 6), fov (B,) degrees, one random generator a world.
+
+        With `frames_per_step` F above 1 poses are (B, F, 6), a way, and what is returned is led by (B, F).
+        """
         ...
 
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:

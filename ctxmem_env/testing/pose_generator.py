@@ -16,10 +16,8 @@ _ENTRY = 8  # floats in row 1 + slot: used, pose, fingerprint
 class Painted:
     """What a frame of `PoseGenerator` says about how it was made.
 
-    pose (6,); fov in degrees; num_steps; noise, one number that the world's own random generator drew; of the
-    slots
-    that held a frame, in order: slots (n,), context_poses (n, 6) and fingerprints (n,) as `fingerprint` gives
-    them.
+    pose (6,); fov in degrees; num_steps; noise, one number that the world's own random generator drew; of the slots
+    that held a frame, in order: slots (n,), context_poses (n, 6) and fingerprints (n,) as `fingerprint` gives them.
     """
 
     pose: np.ndarray
