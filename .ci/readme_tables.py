@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 
 import ctxmem_env  # noqa: F401  registers the environments
-from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, ContinuousActions, DiscreteActions
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, ContinuousActions, DiscreteActions, KeyboardMouseActions
 from ctxmem_env.bench.results import read_benches
 from ctxmem_env.bench.tables import benchmarks_section, benchmarks_summary
 from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
@@ -33,8 +33,9 @@ def environment_page() -> str:
 
 
 def actions_table() -> str:
-    """Both action spaces, with their motions at the default scale."""
-    discrete, continuous = DiscreteActions(), ContinuousActions()
+    """The action spaces, with their motions at the default scale."""
+    discrete, continuous, game = DiscreteActions(), ContinuousActions(), KeyboardMouseActions()
+    spaces = ", ".join(f"`{name}`: `{space}`" for name, space in game.space.items())
     step = f"{STEP_LENGTH:g} m or {TURN_ANGLE:g} degrees"
     return "\n".join(
         [
@@ -42,6 +43,7 @@ def actions_table() -> str:
             "|---|---|---|",
             f"| discrete | `{discrete.space}` | {', '.join(discrete.names)}: {step} each |",
             f"| continuous | `{continuous.space}` | {', '.join(continuous.names)}: {step} at 1 |",
+            f"| keyboard_mouse | {spaces} | {', '.join(game.names)}: {step} at 1; of GameFactory |",
         ]
     )
 

@@ -1,8 +1,9 @@
-"""Actions of an agent, discrete or continuous, and the body-frame motion that each of them asks for."""
+"""Actions of an agent, discrete, continuous or of keyboard and mouse, and the body-frame motion that each asks for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ctxmem_env.errors import unknown_name
 
-ACTIONS = ("discrete", "continuous")
+ACTIONS = ("discrete", "continuous", "keyboard_mouse")
 STEP_LENGTH, TURN_ANGLE = 0.25, 15.0  # metres and degrees of an action, by default
 
 
@@ -82,16 +83,69 @@ class ContinuousActions:
         return torch.from_numpy(values.astype(np.float32)) * self._scale
 
 
-def make_actions(
-    name: str, step_length: float = STEP_LENGTH, turn_angle: float = TURN_ANGLE
-) -> DiscreteActions | ContinuousActions:
-    """The action set "discrete" or "continuous", with its (largest) step in metres and turn in degrees."""
+class KeyboardMouseActions:
+    """Keys held down and a movement of the mouse, as GameFactory (arXiv:2501.08325) records them in Minecraft.
+
+    `keys` are ws (0 none, 1 W ahead, 2 S back), ad (0 none, 1 A to the left, 2 D to the right) and scs (0 none,
+    1 space, 2 shift sneaks at 0.3 of the speed, 3 ctrl sprints at 1.3 of it); `mouse` is pitch_delta and yaw_delta in
+    [-1, 1], in units of the turn, of which positive ones look down and turn right, as in Minecraft. Two keys lead
+    across, no faster than one. There is nothing to jump over: space moves no camera.
+
+    Args:
+        step_length: metres of W, A, S or D, above 0.
+        turn_angle: degrees of a mouse at 1, above 0 and at most 180; 15 in GameFactory.
+    """
+
+    names = ("ws", "ad", "scs", "pitch_delta", "yaw_delta")
+
+    def __init__(self, step_length: float = STEP_LENGTH, turn_angle: float = TURN_ANGLE):
+        self._step, self._turn = _check_scale("step_length", step_length, "turn_angle", turn_angle)
+        keys, mouse = gym.spaces.MultiDiscrete([3, 3, 4]), gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.space = gym.spaces.Dict({"keys": keys, "mouse": mouse})
+
+    def to_motion(self, actions: dict[str, Any]) -> Tensor:
+        """Motions float32 (B, 4), as for `camera.move`, of keys (B, 3), integers, and mouse (B, 2); else ValueError."""
+        given = actions if isinstance(actions, dict) else {}
+        keys, mouse = (np.asarray(given.get(name)) for name in ("keys", "mouse"))
+        fits = given.keys() == {"keys", "mouse"} and keys.dtype.kind in "iu" and mouse.dtype.kind in "iuf"
+        fits = fits and keys.ndim == mouse.ndim == 2 and keys.shape == (len(mouse), 3) and mouse.shape[1] == 2
+        # NaN compares false, so it does not pass.
+        if not fits or not bool(((keys >= 0) & (keys < [3, 3, 4])).all() and (np.abs(mouse) <= 1).all()):
+            came = {name: _show(np.asarray(value)) for name, value in given.items()} or repr(actions)
+            raise ValueError(
+                f"action={came}; expected 'keys', three integers a world, ws from 0 to 2, ad from 0 to 2 and scs "
+                "from 0 to 3, and 'mouse', two finite numbers in [-1, 1], pitch_delta and yaw_delta."
+            )
+        ws, ad, scs = torch.from_numpy(keys.astype(np.int64)).unbind(1)
+        axis = torch.tensor([0.0, 1.0, -1.0])
+        way = torch.stack([axis[ws], axis[ad]], dim=1)
+        way = way / way.norm(dim=1, keepdim=True).clamp_min(1) * torch.tensor([1.0, 1.0, 0.3, 1.3])[scs, None]
+        down, right = torch.from_numpy(mouse.astype(np.float32)).unbind(1)
+        return torch.cat([self._step * way, -self._turn * torch.stack([right, down], dim=1)], dim=1)
+
+
+ActionSet = DiscreteActions | ContinuousActions | KeyboardMouseActions
+_KINDS = dict(zip(ACTIONS, (DiscreteActions, ContinuousActions, KeyboardMouseActions), strict=True))
+
+
+def make_actions(name: str, step_length: float = STEP_LENGTH, turn_angle: float = TURN_ANGLE) -> ActionSet:
+    """The action set of that name, one of `ACTIONS`, with its (largest) step in metres and turn in degrees."""
     if name not in ACTIONS:
         raise unknown_name("actions", name, ACTIONS)
     _check_scale("step_length", step_length, "turn_angle", turn_angle)
-    return (
-        DiscreteActions(step_length, turn_angle) if name == "discrete" else ContinuousActions(step_length, turn_angle)
-    )
+    return _KINDS[name](step_length, turn_angle)
+
+
+def map_actions(function: Callable[[Any], Any], actions: Any) -> Any:
+    """The function of actions, or of each part of actions that are dicts."""
+    if isinstance(actions, dict):
+        return {name: function(part) for name, part in actions.items()}
+    return function(actions)
+
+
+def batch_of_one(action: Any) -> Any:
+    """One action as `to_motion` takes those of a batch."""
+    return map_actions(lambda part: np.asarray(part)[None], action)
 
 
 def _check_scale(step_name: str, step: float, turn_name: str, turn: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctxmem_env.actions import map_actions
 from ctxmem_env.errors import check_integer
 from ctxmem_env.settings import Settings, check_start
 from ctxmem_env.start import Start
@@ -17,19 +18,21 @@ def check_actions(settings: Settings, actions: Any, moving: np.ndarray) -> Tenso
     Raises:
         ValueError: not one action a world, or one that is outside its space.
     """
-    if isinstance(actions, Tensor):
-        actions = actions.detach().cpu().numpy()
-    count = _length(actions)
-    if count != len(moving):
-        came = f"is a {type(actions).__name__}" if count is None else f"holds {count} entries"
-        raise ValueError(f"actions {came}; expected one action a world, {len(moving)} in all.")
+    actions = map_actions(lambda part: part.detach().cpu().numpy() if isinstance(part, Tensor) else part, actions)
+    for name, part in actions.items() if isinstance(actions, dict) else [(None, actions)]:
+        count = _length(part)
+        if count != len(moving):
+            came = f"is a {type(part).__name__}" if count is None else f"holds {count} entries"
+            which = "actions" if name is None else f"actions[{name!r}]"
+            raise ValueError(f"{which} {came}; expected one action a world, {len(moving)} in all.")
     motion, worlds = torch.zeros(len(moving), 4), np.flatnonzero(moving)
     try:
-        motion[torch.from_numpy(moving)] = settings.actions.to_motion(np.asarray(actions)[worlds])
+        chosen = map_actions(lambda part: np.asarray(part)[worlds], actions)
+        motion[torch.from_numpy(moving)] = settings.actions.to_motion(chosen)
     except ValueError:
         for world in worlds:
             try:
-                settings.actions.to_motion(np.asarray(actions[world])[None])
+                settings.actions.to_motion(map_actions(lambda part, at=world: np.asarray(part[at])[None], actions))
             except ValueError as error:
                 raise ValueError(f"world {world}: {error} No world has moved.") from None
         raise

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 
-from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, batch_of_one
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
@@ -61,6 +61,18 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | 1   | dy     | -1  | 1   | to the left, in units of `step_length` |
     | 2   | dyaw   | -1  | 1   | to the left, in units of `turn_angle` |
     | 3   | dpitch | -1  | 1   | up, in units of `turn_angle`    |
+
+    With `actions="keyboard_mouse"` the action is a `Dict` of `keys`, `MultiDiscrete([3, 3, 4])`, and `mouse`,
+    `Box(-1, 1, (2,), float32)`, as in GameFactory ([arXiv:2501.08325](https://arxiv.org/abs/2501.08325)).
+    Stable-Baselines3 has no algorithm for actions that are a `Dict`.
+
+    | Key     | Num | Action      | Values                                                                   |
+    |---------|-----|-------------|--------------------------------------------------------------------------|
+    | `keys`  | 0   | ws          | 0 none, 1 `step_length` ahead, 2 back                                    |
+    | `keys`  | 1   | ad          | 0 none, 1 `step_length` to the left, 2 to the right; with ws across, no faster |
+    | `keys`  | 2   | scs         | 0 none, 1 jump (moves nothing), 2 sneak (0.3 of the speed), 3 sprint (1.3 of it) |
+    | `mouse` | 0   | pitch_delta | -1 to 1: down, in units of `turn_angle`                                  |
+    | `mouse` | 1   | yaw_delta   | -1 to 1: to the right, in units of `turn_angle`                          |
 
     The translation comes first and ignores pitch, then the turn. An action outside the space raises
     `ValueError` and leaves the world as it was.
@@ -246,7 +258,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def step(self, action):
         """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
         world = self.world
-        step = world.advance(self._actions.to_motion(np.asarray(action)[None]))
+        step = world.advance(self._actions.to_motion(batch_of_one(action)))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
         observation, info = self._see(see_step(step, self.settings.task), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info

@@ -66,6 +66,11 @@ class SceneVecEnv(VecEnv):
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(f"envs has autoreset_mode={mode}; expected SAME_STEP, as Stable-Baselines3 resets worlds.")
+        if isinstance(envs.single_action_space, gym.spaces.Dict):
+            raise ValueError(
+                "actions='keyboard_mouse' are a Dict, for which Stable-Baselines3 has no algorithm; use 'discrete' or "
+                "'continuous'."
+            )
         self.envs = envs
         self.spec = envs.spec
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)

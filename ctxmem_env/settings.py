@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ctxmem_env.actions import ContinuousActions, DiscreteActions, make_actions
+from ctxmem_env.actions import ActionSet, make_actions
 from ctxmem_env.camera import MAX_PITCH
 from ctxmem_env.device import check_device
 from ctxmem_env.dynamics import DEFAULT_RADIUS, GAP, Dynamics, make_dynamics
@@ -36,7 +36,7 @@ class Settings:
     height: int
     width: int
     task: Task
-    actions: DiscreteActions | ContinuousActions
+    actions: ActionSet
     observation: str
     retrieval: str
     num_context: int

@@ -59,7 +59,7 @@ ALLOWED = {
         "state",
         "world",
     },
-    "batch": {"settings", "start"},
+    "batch": {"actions", "settings", "start"},
     "vector": {
         "batch",
         "env",
@@ -75,6 +75,7 @@ ALLOWED = {
     },
     "true_scene": {"dynamics", "env", "generator", "memory", "scenes", "settings", "vector"},
     "parallel": {
+        "actions",
         "env",
         "generator",
         "opening",
