@@ -4,6 +4,7 @@ import json
 import math
 import struct
 
+import av
 import numpy as np
 import torch
 from PIL import Image
@@ -31,6 +32,55 @@ def same_poses(found, expected, atol=1e-5):
     offset = np.asarray(found) - np.asarray(expected)
     offset[:, 3:] = (offset[:, 3:] + np.pi) % (2 * np.pi) - np.pi
     np.testing.assert_allclose(offset, 0, atol=atol)
+
+
+def level_path(n=5):
+    """Upright poses (n, 6) with the scale and the middle that captures without a scale get."""
+    poses = path(n)
+    poses[:, 4:] = 0.0
+    poses[:, :3] -= poses[:, :3].mean(0)
+    poses[:, :3] *= 1.5 / np.median(np.linalg.norm(poses[:, :3], axis=1))
+    poses[:, 2] += 1.5
+    return poses
+
+
+def write_film(file, frames, fps=10, keys=12, codec="ffv1"):
+    """A video without losses, with a place to begin every `keys` frames."""
+    options = {"libx264rgb": {"qp": "0", "x264-params": "scenecut=0:bframes=2"}}.get(codec, {})
+    with av.open(str(file), "w") as film:
+        stream = film.add_stream(codec, rate=fps, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = {"ffv1": "bgr0", "libx264rgb": "rgb24"}[codec]
+        stream.codec_context.gop_size = keys
+        for frame in frames:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        film.mux(stream.encode())
+    return file
+
+
+def minecraft(folder, frames, poses, name="seed_1_part_1"):
+    """A video of GF-Minecraft and its metadata; entry 0 has no meaning."""
+    (folder / "metadata").mkdir(parents=True, exist_ok=True)
+    (folder / "video").mkdir(exist_ok=True)
+    (folder / "annotation.csv").write_text("Original video name,Start frame index,End frame index,Prompt\n")
+    write_film(folder / "video" / f"{name}.mp4", frames, codec="libx264rgb")
+    actions = {"0": {}}
+    for i, (x, y, z, yaw, pitch, _) in enumerate(poses[1:].tolist(), 1):
+        place = {"pos": [x, z - 1.62, -y], "yaw": -90 - math.degrees(yaw) + 720, "pitch": -math.degrees(pitch)}
+        actions[str(i)] = {"ws": 1, "ad": 0, "scs": 0, "pitch_delta": 0.0, "yaw_delta": 0.0, **place}
+    (folder / "metadata" / f"{name}.json").write_text(json.dumps({"actions": actions}))
+    return folder
+
+
+def realestate(file, poses, fps=10):
+    """The cameras of RealEstate10K, one for every second frame of a video; returns their times in microseconds."""
+    lines, times = ["https://www.example.com/watch?v=0"], []
+    for i, matrix in enumerate(camera_to_world(torch.as_tensor(poses)).numpy()):
+        times.append(round(2 * i * 1e6 / fps))
+        numbers = [0.5, 0.75, 0.5, 0.5, 0, 0, *np.linalg.inv(matrix)[:3].flatten().tolist()]
+        lines.append(" ".join(map(repr, [times[-1], *numbers])))
+    file.write_text("\n".join(lines) + "\n")
+    return times
 
 
 def edit(folder, change, name="transforms.json"):

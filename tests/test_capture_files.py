@@ -9,7 +9,7 @@ from capture_folders import MODELS, colmap, edit, path, pictures, same_poses, vi
 from PIL import Image
 
 from ctxmem_env.captures import open_capture, remember
-from ctxmem_env.captures.write import write_nerfstudio
+from ctxmem_env.captures.write import write_nerfstudio, write_published
 
 
 @pytest.fixture
@@ -38,8 +38,15 @@ MATRIX = np.eye(4).tolist()
         (frame_0(transform_matrix=[[math.nan] * 4] * 4), r"frame 0: 'transform_matrix' is \[\[nan.*finite"),
         (frame_0(transform_matrix=[[1, 2], [3, 4]]), r"frame 0: 'transform_matrix' has shape \(2, 2\)"),
         (frame_0(transform_matrix=None), "frame 0: 'transform_matrix' is None; expected a finite camera"),
-        (frame_0(transform_matrix=(2 * np.eye(4)).tolist()), "'transform_matrix' scales, shears or mirrors"),
-        (frame_0(transform_matrix=np.diag([1.0, 1, -1, 1]).tolist()), "'transform_matrix' scales, shears or mirrors"),
+        (
+            frame_0(transform_matrix=(2 * np.eye(4)).tolist()),
+            "'transform_matrix' scales or shears; expected",
+        ),
+        (
+            frame_0(transform_matrix=np.diag([1.0, 1, -1, 1]).tolist()),
+            "'transform_matrix' mirrors, .*left-handed",
+        ),
+        (frame_0(file_path="images/9.png"), r"frame 0: 'file_path' names .*/images/9\.png, which is not there; put it"),
         (frame_0(transform_matrix=[[1, 0, 0, 1e9], *MATRIX[1:]]), "frame 0 lies 1,000,000,000 m out; expected at most"),
         (frame_0(k1=0.9), "frame 0 has distortion k1=0.9.*Undistort the pictures first"),
         (frame_0(k3=0.1), "frame 0 has distortion k3 or k4"),
@@ -76,6 +83,8 @@ def test_pictures_that_do_not_fit_are_refused(capture):
         refused("frame 2: .*0002.png")
     picture.write_bytes(b"\x89PNG no picture")
     refused("frame 2: .*0002.png is no picture that can be read")
+    picture.write_bytes(b"")
+    refused(r"frame 2: .*0002.png is no picture that can be read \(it has 0 bytes\)")
     Image.fromarray(pictures(1)[0]).save(picture)
     Image.fromarray(pictures(1)[0]).save(depth)
     refused("frame 2: depth: .*0002.png is of mode RGB; expected grey of 16 bits")
@@ -83,14 +92,28 @@ def test_pictures_that_do_not_fit_are_refused(capture):
     refused("frame 2: depth: .*0002.png is no picture")
 
 
-def test_missing_pictures_are_counted_and_none_at_all_is_an_error(capture):
+def test_missing_pictures_of_a_camera_path_are_counted_and_none_at_all_is_an_error(tmp_path):
+    capture = write_published(tmp_path / "p", "Scene_0", views(pictures()), path())
+    folder = capture / "frames" / "Scene_0"
     for name in ("0000", "0003"):
-        (capture / f"images/{name}.png").unlink()
+        (folder / f"{name}.png").unlink()
     with pytest.warns(UserWarning, match=r"2 of 5 pictures are not there, such as .*0000\.png; left out"):
         same_poses(open_capture(capture).poses, path()[[1, 2, 4]])
-    for file in (capture / "images").iterdir():
+    for file in folder.iterdir():
         file.unlink()
     with pytest.raises(ValueError, match=r"none of the 5 pictures is there, such as .*0000\.png"):
+        open_capture(capture)
+
+
+def test_matrices_in_the_axes_of_opencv_are_told_where_up_is_known(capture):
+    def change(content):
+        for frame in content["frames"]:
+            frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ np.diag([1, -1, -1, 1])).tolist()
+
+    edit(capture, change)
+    with pytest.raises(
+        ValueError, match=r"cameras stand on their heads; expected .*OpenGL.*change the sign of columns"
+    ):
         open_capture(capture)
 
 
@@ -173,6 +196,13 @@ def test_a_camera_file_that_is_a_link_to_elsewhere_is_refused(capture):
     (capture / "transforms.json").symlink_to(capture.parent / "transforms.json")
     with pytest.raises(ValueError, match=r"names 'transforms\.json', which leads out of the capture's folder"):
         open_capture(capture)
+
+
+def test_a_picture_that_colmap_names_and_that_is_not_there_is_told(tmp_path):
+    colmap(tmp_path, path(2), MODELS[:1], ".bin")
+    (tmp_path / "images/1.png").unlink()
+    with pytest.raises(ValueError, match=r"image '1\.png' names .*/images/1\.png, which is not there; put it there"):
+        open_capture(tmp_path)
 
 
 def test_files_and_captures_of_any_size_are_not_read(capture, monkeypatch):

@@ -178,9 +178,7 @@ def test_pictures_beside_a_camera_path_are_matched_by_number(tmp_path):
     with pytest.raises(ValueError, match="has no 'fov'; add the horizontal field of view"):
         open_capture(tmp_path)
     (tmp_path / "more.json").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"holds 2 camera paths, such as more\.json, poses\.json; give the path of one"
-    ):
+    with pytest.raises(ValueError, match=r"holds 2 captures, such as more\.json, poses\.json; give the path of one"):
         open_capture(tmp_path)
 
 

@@ -28,21 +28,29 @@ _PICTURE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombErro
 class Shot:
     """One picture of a capture; nothing of it was opened yet.
 
-    entry names it in errors; depth is a PNG file of 16 bits, millimetres along the viewing axis, 0 where unknown.
+    picture is a file of one picture, or a video of which this is frame `number`, counted from 0. entry names it in
+    errors; depth is a PNG file of 16 bits, millimetres along the viewing axis, 0 where unknown.
     """
 
     picture: Path
     lens: Lens
     entry: str
     depth: Path | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
 class Capture:
-    """Pictures in the order of their capture, n >= 1, and their poses float64 (n, 6) as in `ctxmem_env.camera`."""
+    """Pictures in the order of their capture, n >= 1, and their poses float64 (n, 6) as in `ctxmem_env.camera`.
+
+    missing: pictures that have a pose and are not there. labels: the folder where Context-as-Memory keeps for picture n
+    the file n.json, which names pictures that overlap with it; None if there is none.
+    """
 
     shots: Sequence[Shot]
     poses: np.ndarray
+    missing: tuple[Path, ...] = ()
+    labels: Path | None = None
 
     def fov(self, aspect: float) -> float:
         """The widest field of view in degrees, at most 150, of a view that every one of the pictures fills."""
@@ -52,8 +60,8 @@ class Capture:
 class CaptureReader(Protocol):
     """Reads one layout of captures."""
 
-    def find(self, path: Path) -> Path | None:
-        """The file or folder, at or below a path that exists, that holds the cameras; None if there is none."""
+    def find(self, path: Path) -> list[Path]:
+        """The files or folders, at or below a path that exists, that hold the cameras of one capture each."""
         ...
 
     def read(self, found: Path, root: Path) -> Capture:
@@ -111,6 +119,8 @@ def open_picture(path: Path, where: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
+            if path.stat().st_size == 0:
+                raise ValueError("it has 0 bytes")
             picture = Image.open(path)
         except _PICTURE_ERRORS as error:
             raise ValueError(f"{where}: {path} is no picture that can be read ({error}); give PNG or JPEG.") from None
@@ -128,18 +138,23 @@ def picture_size(path: Path, where: str) -> tuple[int, int]:
         return picture.size
 
 
-def gather(where: str, shots: Sequence[Shot], rows: Sequence[np.ndarray]) -> tuple[list[Shot], np.ndarray]:
-    """The shots whose pictures are there, and their rows; a warning tells how many are not, ValueError if none is."""
+def check_there(picture: Path, where: str) -> None:
+    """ValueError for a picture that a file of cameras names and that is not there."""
+    if not picture.is_file():
+        raise ValueError(f"{where} names {picture}, which is not there; put it there, or take its entry out.")
+
+
+def gather(
+    where: str, shots: Sequence[Shot], rows: Sequence[np.ndarray]
+) -> tuple[list[Shot], np.ndarray, tuple[Path, ...]]:
+    """The shots whose pictures are there, their rows, and the pictures that are not; ValueError if none is there."""
     if not shots:
         raise ValueError(f"{where} names no pictures; expected at least one.")
     there = [shot.picture.is_file() for shot in shots]
     if not any(there):
         raise ValueError(f"{where}: none of the {len(shots)} pictures is there, such as {shots[0].picture}.")
-    if not all(there):
-        first = shots[there.index(False)].picture
-        text = f"{where}: {there.count(False)} of {len(shots)} pictures are not there, such as {first}; left out."
-        warnings.warn(text, stacklevel=2)
-    return [shot for shot, here in zip(shots, there, strict=True) if here], np.array(rows, np.float64)[there]
+    missing = tuple(shot.picture for shot, here in zip(shots, there, strict=True) if not here)
+    return [shot for shot, here in zip(shots, there, strict=True) if here], np.array(rows, np.float64)[there], missing
 
 
 def check_count(count: int, where: str) -> None:
@@ -161,8 +176,13 @@ def check_matrix(matrix: object, where: str) -> np.ndarray:
     if array.shape != (4, 4):
         raise ValueError(f"{where} has shape {array.shape}; {expected}.")
     turn = array[:3, :3]
-    if np.abs(turn.T @ turn - np.eye(3)).max() > 1e-2 or np.linalg.det(turn) < 0:
-        raise ValueError(f"{where} scales, shears or mirrors; expected a rotation.")
+    if np.abs(turn.T @ turn - np.eye(3)).max() > 1e-2:
+        raise ValueError(f"{where} scales or shears; expected a rotation.")
+    if np.linalg.det(turn) < 0:
+        raise ValueError(
+            f"{where} mirrors, so that it turns right-handed axes into left-handed ones; expected a rotation between "
+            "right-handed axes. Turn one axis of the world around, in the rotation and in the position."
+        )
     return array
 
 

@@ -12,7 +12,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ctxmem_env.captures.capture import MAX_FILE, MAX_PICTURES, Capture, Shot, check_count, gather, inside, upright
+from ctxmem_env.captures.capture import (
+    MAX_FILE,
+    MAX_PICTURES,
+    Capture,
+    Shot,
+    check_count,
+    check_there,
+    gather,
+    inside,
+    upright,
+)
 from ctxmem_env.captures.lens import Lens
 
 # Of each model its name, and what its parameters mean, in the order of their numbers in binary files.
@@ -31,11 +41,11 @@ _MAX_NAME = 4096  # bytes
 class ColmapReader:
     """Reads cameras and images, .bin or .txt; see the module."""
 
-    def find(self, path: Path) -> Path | None:
+    def find(self, path: Path) -> list[Path]:
         for folder in (path / name for name in _FOLDERS) if path.is_dir() else ():
             if any((folder / f"cameras{end}").is_file() and (folder / f"images{end}").is_file() for end in _READERS):
-                return folder
-        return None
+                return [folder]
+        return []
 
     def read(self, found: Path, root: Path) -> Capture:
         end = next(end for end in _READERS if (found / f"cameras{end}").is_file())
@@ -51,9 +61,11 @@ class ColmapReader:
             entry = f"{where}: image {name!r}"
             if camera not in lenses:
                 raise ValueError(f"{entry} has camera {camera}, which cameras{end} does not list.")
-            shots.append(Shot(inside(root, folder, name, entry), lenses[camera], entry))
+            picture = inside(root, folder, name, entry)
+            check_there(picture, entry)
+            shots.append(Shot(picture, lenses[camera], entry))
             rows.append(_camera_to_world(quaternion, place, entry))
-        shots, matrices = gather(where, shots, rows)
+        shots, matrices, _ = gather(where, shots, rows)
         return Capture(shots, upright(matrices, turn=True, metric=False))
 
 

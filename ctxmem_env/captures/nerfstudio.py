@@ -13,6 +13,7 @@ from ctxmem_env.captures.capture import (
     Shot,
     check_count,
     check_matrix,
+    check_there,
     gather,
     inside,
     number,
@@ -31,13 +32,13 @@ _ENDINGS = ("", ".png", ".jpg", ".jpeg")  # synthetic scenes of NeRF leave them 
 class NerfstudioReader:
     """Reads transforms.json; see the module."""
 
-    def find(self, path: Path) -> Path | None:
+    def find(self, path: Path) -> list[Path]:
         if path.is_dir():
-            return path / NAME if (path / NAME).is_file() else None
+            return [path / NAME] if (path / NAME).is_file() else []
         if path.suffix != ".json":
-            return None
+            return []
         content = read_json(path)
-        return path if isinstance(content, dict) and isinstance(content.get("frames"), list) else None
+        return [path] if isinstance(content, dict) and isinstance(content.get("frames"), list) else []
 
     def read(self, found: Path, root: Path) -> Capture:
         where = f"capture: {found}"
@@ -52,15 +53,21 @@ class NerfstudioReader:
             if not isinstance(frame, dict):
                 raise ValueError(f"{entry} is a {type(frame).__name__}; expected an object.")
             picture = _picture(root, found.parent, frame.get("file_path"), f"{entry}: 'file_path'")
+            check_there(picture, f"{entry}: 'file_path'")
             depth = frame.get("depth_file_path")
             if depth is not None:
                 depth = inside(root, found.parent, depth, f"{entry}: 'depth_file_path'")
             rows.append(check_matrix(frame.get("transform_matrix"), f"{entry}: 'transform_matrix'"))
-            lens = _lens({**content, **frame}, picture, entry) if picture.is_file() else None
-            shots.append(Shot(picture, lens, entry, depth))
-        shots, matrices = gather(where, shots, rows)
-        matrices[:, :3, 1:3] *= -1  # OpenGL looks along -z, and its y points up
+            shots.append(Shot(picture, _lens({**content, **frame}, picture, entry), entry, depth))
+        shots, matrices, _ = gather(where, shots, rows)
         turn = content.get("orientation_override") != "none"
+        if not turn and matrices[:, 2, 1].mean() < -0.5:
+            raise ValueError(
+                f"{where}: 'orientation_override' is none, and the cameras stand on their heads; expected Z up in the "
+                "world, and in 'transform_matrix' the axes of OpenGL: a camera looks along -z, and its y points up. "
+                "Of matrices in the axes of OpenCV change the sign of columns 1 and 2."
+            )
+        matrices[:, :3, 1:3] *= -1  # OpenGL looks along -z, and its y points up
         metric = content.get("auto_scale_poses_override") is False or all(shot.depth is not None for shot in shots)
         return Capture(shots, upright(matrices, turn, metric))
 

@@ -1,20 +1,30 @@
 """Which frames of a capture a world remembers, and the frames themselves."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ctxmem_env.camera import MAX_PITCH
-from ctxmem_env.captures.capture import Capture, CaptureReader, Shot, check_poses, inside, open_picture
+from ctxmem_env.captures.capture import Capture, CaptureReader, check_poses, inside
 from ctxmem_env.captures.colmap import ColmapReader
+from ctxmem_env.captures.frames import view_depth, view_frames
+from ctxmem_env.captures.minecraft import MinecraftReader
 from ctxmem_env.captures.nerfstudio import NerfstudioReader
 from ctxmem_env.captures.numbered import NumberedReader
+from ctxmem_env.captures.realestate import RealEstateReader
 
-READERS: tuple[CaptureReader, ...] = (NerfstudioReader(), ColmapReader(), NumberedReader())
+READERS: tuple[CaptureReader, ...] = (
+    NerfstudioReader(),
+    ColmapReader(),
+    MinecraftReader(),
+    RealEstateReader(),
+    NumberedReader(),
+)
+CAMERA_FOLDERS = ("jsons", "metadata")  # whose files belong to the folder above
 MOST_REMEMBERED = 256  # frames beside the first one, where nobody asks for a number
-_MILLIMETRES = 1000
 
 
 @dataclass(frozen=True)
@@ -31,30 +41,65 @@ class Remembered:
     fov: float
 
 
-def open_capture(path: str | Path) -> Capture:
-    """The capture in a folder, or of a camera file in it, whose layout is recognised by what is there.
+@dataclass(frozen=True)
+class Found:
+    """A capture that was found and not read yet: the file or folder with its cameras, which no path may lead out of
+    `root`."""
 
-    ValueError, which names the file and the entry, where there is none or it does not fit.
-    """
-    if not isinstance(path, str | Path):
-        raise ValueError(f"capture is a {type(path).__name__}; expected the path of a folder or of a camera file.")
+    reader: CaptureReader
+    cameras: Path
+    root: Path
+
+    def read(self) -> Capture:
+        """The capture. ValueError, which names the file and the entry, for what does not fit."""
+        inside(self.root, self.root, str(self.cameras.relative_to(self.root)), "capture")
+        capture = self.reader.read(self.cameras, self.root)
+        check_poses(capture.poses, capture.shots)
+        return capture
+
+
+def find_captures(path: str | Path) -> list[Found]:
+    """The captures in a folder or, where it holds none itself, in the folders in it; or that of a camera file."""
     path = Path(path)
     if not path.exists():
         raise ValueError(f"capture={str(path)!r} does not exist; give the path of a folder with posed pictures.")
-    for reader in READERS:
-        found = reader.find(path)
-        if found is not None:
-            root = path if path.is_dir() else path.parent
-            if path.is_file() and root.name == "jsons":
-                root = root.parent
-            inside(root, root, str(found.relative_to(root)), "capture")
-            capture = reader.read(found, root)
-            check_poses(capture.poses, capture.shots)
-            return capture
-    raise ValueError(
-        f"capture={str(path)!r} holds no posed pictures; expected transforms.json, a sparse model of COLMAP, or a JSON "
-        "file with poses beside its pictures."
-    )
+    folders = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else ()
+    return _find(path) or [found for folder in folders for found in _find(folder)]
+
+
+def _find(path: Path) -> list[Found]:
+    every = ([Found(reader, cameras, _root(path)) for cameras in reader.find(path)] for reader in READERS)
+    return next(filter(None, every), [])
+
+
+def _root(path: Path) -> Path:
+    folder = path if path.is_dir() else path.parent
+    return folder.parent if path.is_file() and folder.name in CAMERA_FOLDERS else folder
+
+
+def open_capture(path: str | Path) -> Capture:
+    """The capture in a folder, or of a camera file in it, whose layout is recognised by what is there.
+
+    A warning tells of pictures that have a pose in a camera path and are not there. ValueError, which names the file
+    and the entry, where there is no capture, where there are several, or where one does not fit.
+    """
+    if not isinstance(path, str | Path):
+        raise ValueError(f"capture is a {type(path).__name__}; expected the path of a folder or of a camera file.")
+    found = find_captures(path)
+    if len(found) > 1:
+        names = ", ".join(str(one.cameras.relative_to(path)) for one in found[:3])
+        raise ValueError(f"capture: {path} holds {len(found)} captures, such as {names}; give the path of one.")
+    if not found:
+        raise ValueError(
+            f"capture={str(path)!r} holds no posed pictures; expected transforms.json, a sparse model of COLMAP, "
+            "metadata/ and video/ of GF-Minecraft, a camera file of RealEstate10K with its video, or a JSON file with "
+            "poses beside its pictures or its video."
+        )
+    capture = found[0].read()
+    if capture.missing:
+        text = f"{len(capture.missing)} of {len(capture.missing) + len(capture.shots)} pictures are not there"
+        warnings.warn(f"capture: {path}: {text}, such as {capture.missing[0]}; left out.", stacklevel=2)
+    return capture
 
 
 def remember(
@@ -90,10 +135,9 @@ def remember(
     chosen = others[np.linspace(0, len(others) - 1, number).round().astype(int)] if number else others[:0]
     indices = [*chosen.tolist(), start]
     shots = [capture.shots[i] for i in indices]
-    frames = np.stack([_frame(shot, height, width, fov) for shot in shots])
-    depth = None
+    frames, depth = view_frames(shots, height, width, fov), None
     if all(shot.depth is not None for shot in shots):
-        depth = np.stack([_depth(shot, height, width, fov) for shot in shots])
+        depth = view_depth(shots, height, width, fov)
     return Remembered(frames, depth, capture.poses[indices], fov)
 
 
@@ -110,31 +154,3 @@ def _start(poses: np.ndarray, pose: tuple[float, ...] | None) -> int:
     turn = 1 - np.cos(near[:, 3] - pose[3]) * np.cos(near[:, 4] - pose[4])
     # A quarter turn is as far as a metre.
     return int(level[(np.linalg.norm(near[:, :3] - pose[:3], axis=1) + turn).argmin()])
-
-
-def _frame(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
-    with open_picture(shot.picture, shot.entry) as picture:
-        try:
-            # As stored: structure from motion does not look at a rotation in EXIF either.
-            return shot.lens.resized(*picture.size).view(picture.convert("RGB"), height, width, fov)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
-
-
-def _depth(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
-    """Depth float32 (height, width) in metres of the nearest pixels, 0 where unknown."""
-    where = f"{shot.entry}: depth"
-    with open_picture(shot.depth, where) as picture:
-        if picture.mode not in ("I;16", "I;16B", "I"):
-            raise ValueError(f"{where}: {shot.depth} is of mode {picture.mode}; expected grey of 16 bits, millimetres.")
-        if any(shot.lens.distortion):
-            raise ValueError(f"{where}: {shot.depth} belongs to a distorted picture; undistort both first.")
-        try:
-            lens = shot.lens.resized(*picture.size)
-            values = np.array(picture).astype(np.float32)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{where}: {shot.depth}: {error}") from None
-    left, top, right, bottom = lens.box(height, width, fov)
-    rows = (top + (np.arange(height) + 0.5) * (bottom - top) / height).astype(int).clip(0, lens.height - 1)
-    columns = (left + (np.arange(width) + 0.5) * (right - left) / width).astype(int).clip(0, lens.width - 1)
-    return values[rows][:, columns].clip(0, None) / _MILLIMETRES
