@@ -20,6 +20,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights" / "frame_features" / "frame_f
 LAYOUTS = tuple(dict.fromkeys(style.layout for style in STYLES.values()))
 DIM = 32
 SIZE = 64  # pixels of a side; frames of another size are resized
+_STYLES = 18  # that the packaged network can name; those added since are held out, so that it meets none of them
 
 
 class FrameFeatures(nn.Module):
@@ -36,7 +37,7 @@ class FrameFeatures(nn.Module):
         # Of the features of true frames of training scenes.
         self.register_buffer("mean", torch.zeros(DIM))
         self.register_buffer("deviation", torch.ones(DIM))
-        self.style, self.layout = nn.Linear(DIM, len(STYLES)), nn.Linear(DIM, len(LAYOUTS))
+        self.style, self.layout = nn.Linear(DIM, _STYLES), nn.Linear(DIM, len(LAYOUTS))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features (N, 32) of frames (N, H, W, 3) uint8."""

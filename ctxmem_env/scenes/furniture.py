@@ -7,18 +7,18 @@ from ctxmem_env.scenes.builder import Builder, Room
 PIECES: dict[str, Callable[[Builder, Room], None]] = {}
 
 
-def _piece(function: Callable[[Builder, Room], None]) -> Callable[[Builder, Room], None]:
+def piece(function: Callable[[Builder, Room], None]) -> Callable[[Builder, Room], None]:
     PIECES[function.__name__] = function
     return function
 
 
-def _span(builder: Builder, low: float, high: float) -> float:
+def span(builder: Builder, low: float, high: float) -> float:
     return low + (high - low) * builder.rng.random()
 
 
-@_piece
+@piece
 def table(b: Builder, room: Room) -> None:
-    w, d, h = _span(b, 1.1, 1.8), _span(b, 0.7, 1.0), 0.75
+    w, d, h = span(b, 1.1, 1.8), span(b, 0.7, 1.0), 0.75
     if spot := b.place(room, w, d, wall=False):
         wood = b.wood()
         b.part(spot, -w / 2, -d / 2, h - 0.07, w / 2, d / 2, h, wood)
@@ -28,9 +28,9 @@ def table(b: Builder, room: Room) -> None:
             b.ellipsoid(spot.x, spot.y, h + 0.15, 0.16, 0.3, b.fabric(), room.index)
 
 
-@_piece
+@piece
 def desk(b: Builder, room: Room) -> None:
-    w, d, h, wall = _span(b, 1.2, 1.7), 0.7, 0.74, b.rng.random() < 0.6
+    w, d, h, wall = span(b, 1.2, 1.7), 0.7, 0.74, b.rng.random() < 0.6
     if spot := b.place(room, w, d, wall, margin=0.1):
         v, wood = 0.0 if wall else -d / 2, b.wood()
         b.part(spot, -w / 2, v, h - 0.06, w / 2, v + d, h, wood)
@@ -40,9 +40,9 @@ def desk(b: Builder, room: Room) -> None:
         b.part(spot, -0.1, v + 0.2, h, 0.45, v + 0.26, h + 0.38, screen)
 
 
-@_piece
+@piece
 def bed(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.0, 1.7), 2.0
+    w, d = span(b, 1.0, 1.7), 2.0
     if spot := b.place(room, w, d, wall=True):
         wood, cover = b.wood(), b.fabric(b.rng.choice(("speckle", "stripes", "checks", "dots")), 0.9)
         b.part(spot, -w / 2, 0, 0, w / 2, d, 0.3, wood)
@@ -51,9 +51,9 @@ def bed(b: Builder, room: Room) -> None:
         b.part(spot, -w / 2 + 0.15, 0.1, 0.52, w / 2 - 0.15, 0.5, 0.62, b.material("plain", 1, "f4f0e8 f4f0e8 f4f0e8"))
 
 
-@_piece
+@piece
 def sofa(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.6, 2.2), 0.85
+    w, d = span(b, 1.6, 2.2), 0.85
     if spot := b.place(room, w, d, wall=True):
         cloth = b.fabric()
         b.part(spot, -w / 2, 0, 0.08, w / 2, d, 0.42, cloth)
@@ -62,17 +62,17 @@ def sofa(b: Builder, room: Room) -> None:
         b.part(spot, w / 2 - 0.2, 0.25, 0.42, w / 2, d, 0.62, cloth)
 
 
-@_piece
+@piece
 def shelf(b: Builder, room: Room) -> None:
-    w, h = _span(b, 0.9, 1.6), _span(b, 1.0, 2.0)
+    w, h = span(b, 0.9, 1.6), span(b, 1.0, 2.0)
     if spot := b.place(room, w, 0.35, wall=True):
         wood, books = b.wood(), b.fabric("books", 1.2)
         b.part(spot, -w / 2, 0, 0, w / 2, 0.35, h, (wood, wood, wood, books, wood, wood))
 
 
-@_piece
+@piece
 def bookcase(b: Builder, room: Room) -> None:
-    w, h, wall = _span(b, 1.4, 2.6), _span(b, 1.9, 2.4), b.rng.random() < 0.8
+    w, h, wall = span(b, 1.4, 2.6), span(b, 1.9, 2.4), b.rng.random() < 0.8
     if spot := b.place(room, w, 0.42, wall):
         v, wood, books = 0.0 if wall else -0.21, b.wood(), b.fabric("books", 1.2)
         b.part(spot, -w / 2, v, 0.1, w / 2, v + 0.38, h - 0.08, (wood, wood, books, books, wood, wood))
@@ -80,18 +80,18 @@ def bookcase(b: Builder, room: Room) -> None:
         b.part(spot, -w / 2 - 0.05, v, 0, w / 2 + 0.05, v + 0.42, 0.1, wood)
 
 
-@_piece
+@piece
 def cupboard(b: Builder, room: Room) -> None:
-    w, h = _span(b, 0.8, 1.4), _span(b, 1.2, 2.1)
+    w, h = span(b, 0.8, 1.4), span(b, 1.2, 2.1)
     if spot := b.place(room, w, 0.55, wall=True):
         wood = b.wood()
         front = b.material("panes", 0.0, b.rng.choice(b.style.wood))
         b.part(spot, -w / 2, 0, 0, w / 2, 0.55, h, (wood, wood, wood, front, wood, wood))
 
 
-@_piece
+@piece
 def counter(b: Builder, room: Room) -> None:
-    w = _span(b, 1.6, 2.6)
+    w = span(b, 1.6, 2.6)
     if spot := b.place(room, w, 0.6, wall=True):
         body, top = b.wood(), b.material("marble", 1.2, "d8d4d0 b8b4b0 888480")
         front = b.material("drawers", 0.8, b.rng.choice(b.style.wood))
@@ -100,7 +100,7 @@ def counter(b: Builder, room: Room) -> None:
         b.part(spot, -w / 2, 0, 1.5, w / 2, 0.33, 2.1, (body, body, body, front, body, body))
 
 
-@_piece
+@piece
 def stove(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.8, 0.7, wall=True):
         iron = b.material("plaster", 1.0, "484446 343032 202022")
@@ -110,9 +110,9 @@ def stove(b: Builder, room: Room) -> None:
         b.cylinder(x, y, 0.9, room.height, 0.09, iron, room.index)
 
 
-@_piece
+@piece
 def crate(b: Builder, room: Room) -> None:
-    s, h = _span(b, 0.5, 1.0), _span(b, 0.4, 1.0)
+    s, h = span(b, 0.5, 1.0), span(b, 0.4, 1.0)
     if spot := b.place(room, s, s, wall=False):
         side = b.material("panes", 0.0, b.rng.choice(b.style.wood + b.style.fabric))
         b.part(spot, -s / 2, -s / 2, 0, s / 2, s / 2, h, side)
@@ -121,24 +121,24 @@ def crate(b: Builder, room: Room) -> None:
             b.part(spot, -t, -t, h, t, t, h + 1.4 * t, b.material("panes", 0.0, b.rng.choice(b.style.wood)))
 
 
-@_piece
+@piece
 def barrel(b: Builder, room: Room) -> None:
-    r = _span(b, 0.25, 0.36)
+    r = span(b, 0.25, 0.36)
     if spot := b.place(room, 2 * r, 2 * r, wall=False):
         body = b.material("bands", 1.2, b.rng.choice(b.style.wood + b.style.fabric))
-        b.cylinder(spot.x, spot.y, 0, _span(b, 0.75, 1.05), r, body, room.index)
+        b.cylinder(spot.x, spot.y, 0, span(b, 0.75, 1.05), r, body, room.index)
 
 
-@_piece
+@piece
 def chest(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.95, 0.5, wall=True):
         b.part(spot, -0.46, 0.02, 0, 0.46, 0.5, 0.4, b.wood())
         b.part(spot, -0.48, 0.0, 0.4, 0.48, 0.53, 0.55, b.fabric("stripes", 0.9))
 
 
-@_piece
+@piece
 def rack(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.6, 2.4), 0.6
+    w, d = span(b, 1.6, 2.4), 0.6
     if spot := b.place(room, w, d, wall=True):
         metal = b.material("plain", 1, b.rng.choice(b.style.fabric))
         for z in (0.15, 1.0, 1.85):
@@ -149,24 +149,24 @@ def rack(b: Builder, room: Room) -> None:
         b.part(spot, -w / 3, 0.05, 1.08, 0.1, d - 0.05, 1.6, b.wood())
 
 
-@_piece
+@piece
 def lamp(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.4, 0.4, wall=False):
         b.cylinder(spot.x, spot.y, 0, 1.35, 0.04, b.material("plain", 1, "302c28 302c28 302c28"), room.index)
         b.cylinder(spot.x, spot.y, 1.3, 1.65, 0.2, b.material("plain", 1, "fff0b8 fff0b8 fff0b8"), room.index)
 
 
-@_piece
+@piece
 def plant(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.5, 0.5, wall=False):
         b.cylinder(spot.x, spot.y, 0, 0.4, 0.2, b.material("plain", 1, "b4603c a05030 804020"), room.index)
         leaf = b.material("foliage", 0.8, "3c7830 2c6024 78b050")
-        b.ellipsoid(spot.x, spot.y, _span(b, 0.75, 0.95), _span(b, 0.28, 0.4), 0.9, leaf, room.index)
+        b.ellipsoid(spot.x, spot.y, span(b, 0.75, 0.95), span(b, 0.28, 0.4), 0.9, leaf, room.index)
 
 
-@_piece
+@piece
 def bush(b: Builder, room: Room) -> None:
-    r = _span(b, 0.4, 0.8)
+    r = span(b, 0.4, 0.8)
     if spot := b.place(room, 2 * r, 2 * r, wall=False):
         leaf = b.material(
             "foliage", 1.0, b.rng.choice(("3c7830 2c6024 78b050", "58902c 447420 e8d048", "2c6844 1c5034 e070a0"))
@@ -174,38 +174,38 @@ def bush(b: Builder, room: Room) -> None:
         b.ellipsoid(spot.x, spot.y, r * 0.6, r, r * 1.9, leaf, room.index)
 
 
-@_piece
+@piece
 def tree(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.6, 0.6, wall=False):
-        trunk, h = b.material("planks", 1.0, "6c4c30 543820 382414"), _span(b, 1.6, 2.6)
+        trunk, h = b.material("planks", 1.0, "6c4c30 543820 382414"), span(b, 1.6, 2.6)
         leaf = b.material(
             "foliage", 1.6, b.rng.choice(("4c8c38 38702a 88c060", "b07828 8c5c1c e0b040", "3c7048 285838 609870"))
         )
-        r = _span(b, 1.0, 1.7)
+        r = span(b, 1.0, 1.7)
         b.cylinder(spot.x, spot.y, 0, h + 0.5, 0.17, trunk, room.index)
         b.ellipsoid(spot.x, spot.y, h + 0.9 * r, r, 2.2 * r, leaf, room.index)
 
 
-@_piece
+@piece
 def hedge(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.6, 3.5), _span(b, 0.5, 0.8)
+    w, d = span(b, 1.6, 3.5), span(b, 0.5, 0.8)
     if spot := b.place(room, w, d, wall=False):
         leaf = b.material("foliage", 1.4, "386c30 2c5826 588c48")
-        b.part(spot, -w / 2, -d / 2, 0, w / 2, d / 2, _span(b, 0.7, 1.3), leaf)
+        b.part(spot, -w / 2, -d / 2, 0, w / 2, d / 2, span(b, 0.7, 1.3), leaf)
 
 
-@_piece
+@piece
 def planter(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.2, 2.2), _span(b, 0.6, 0.8)
+    w, d = span(b, 1.2, 2.2), span(b, 0.6, 0.8)
     if spot := b.place(room, w, d, wall=False):
         b.part(spot, -w / 2, -d / 2, 0, w / 2, d / 2, 0.5, b.wood())
         flowers = b.material("foliage", 0.9, "4c8838 387028 " + b.rng.choice(b.style.fabric).split()[0])
-        b.part(spot, -w / 2 + 0.08, -d / 2 + 0.08, 0.5, w / 2 - 0.08, d / 2 - 0.08, _span(b, 0.7, 0.95), flowers)
+        b.part(spot, -w / 2 + 0.08, -d / 2 + 0.08, 0.5, w / 2 - 0.08, d / 2 - 0.08, span(b, 0.7, 0.95), flowers)
 
 
-@_piece
+@piece
 def bench(b: Builder, room: Room) -> None:
-    w = _span(b, 1.2, 1.9)
+    w = span(b, 1.2, 1.9)
     if spot := b.place(room, w, 0.45, wall=False):
         wood = b.wood()
         b.part(spot, -w / 2, -0.22, 0.38, w / 2, 0.22, 0.46, wood)
@@ -213,10 +213,10 @@ def bench(b: Builder, room: Room) -> None:
             b.part(spot, u, -0.18, 0, u + 0.1, 0.18, 0.38, wood)
 
 
-@_piece
+@piece
 def pedestal(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.6, 0.6, wall=False):
-        h = _span(b, 0.8, 1.1)
+        h = span(b, 0.8, 1.1)
         b.part(spot, -0.25, -0.25, 0, 0.25, 0.25, h, b.wood())
         if b.rng.random() < 0.5:
             b.ellipsoid(spot.x, spot.y, h + 0.25, 0.24, 0.5, b.fabric("marble", 0.8), room.index)
@@ -224,43 +224,43 @@ def pedestal(b: Builder, room: Room) -> None:
             b.part(spot, -0.12, -0.12, h, 0.12, 0.12, h + 0.6, b.fabric("checks", 0.5))
 
 
-@_piece
+@piece
 def vase(b: Builder, room: Room) -> None:
-    r = _span(b, 0.22, 0.36)
+    r = span(b, 0.22, 0.36)
     if spot := b.place(room, 2 * r, 2 * r, wall=False):
         clay = b.fabric("zigzag", 0.8)
         b.ellipsoid(spot.x, spot.y, r * 1.4, r, 2.8 * r, clay, room.index)
         b.cylinder(spot.x, spot.y, 2.4 * r, 3.2 * r, 0.45 * r, clay, room.index)
 
 
-@_piece
+@piece
 def pool(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.6, 2.6), _span(b, 1.3, 2.0)
+    w, d = span(b, 1.6, 2.6), span(b, 1.3, 2.0)
     if spot := b.place(room, w, d, wall=False):
         rim, water = b.wood(), b.material("marble", 1.6, "38a0b8 2888a4 b0e8f0")
         b.part(spot, -w / 2, -d / 2, 0, w / 2, d / 2, 0.4, rim)
         b.part(spot, -w / 2 + 0.2, -d / 2 + 0.2, 0.4, w / 2 - 0.2, d / 2 - 0.2, 0.41, water)
 
 
-@_piece
+@piece
 def pond(b: Builder, room: Room) -> None:
-    r = _span(b, 0.9, 1.5)
+    r = span(b, 0.9, 1.5)
     if spot := b.place(room, 2 * r, 2 * r, wall=False):
         b.cylinder(spot.x, spot.y, 0, 0.4, r, b.material("stone", 1.2, "b0aca4 98948c 68645c"), room.index)
         b.cylinder(spot.x, spot.y, 0.4, 0.41, r - 0.2, b.material("marble", 1.6, "3880a8 286c94 a0d8f0"), room.index)
         b.cylinder(spot.x, spot.y, 0.4, 1.3, 0.14, b.wood(), room.index)
 
 
-@_piece
+@piece
 def partition(b: Builder, room: Room) -> None:
-    w = _span(b, 1.2, 2.4)
+    w = span(b, 1.2, 2.4)
     if spot := b.place(room, w, 0.15, wall=False):
-        b.part(spot, -w / 2, -0.06, 0, w / 2, 0.06, _span(b, 1.7, 2.2), b.fabric("stripes", 1.6))
+        b.part(spot, -w / 2, -0.06, 0, w / 2, 0.06, span(b, 1.7, 2.2), b.fabric("stripes", 1.6))
 
 
-@_piece
+@piece
 def stall(b: Builder, room: Room) -> None:
-    w, d = _span(b, 1.8, 2.6), 1.1
+    w, d = span(b, 1.8, 2.6), 1.1
     if spot := b.place(room, w, d, wall=False):
         cloth = b.fabric("stripes", 1.6)
         b.part(
@@ -271,7 +271,7 @@ def stall(b: Builder, room: Room) -> None:
         b.part(spot, -w / 2 - 0.1, -d / 2 - 0.1, 2.2, w / 2 + 0.1, d / 2 + 0.1, 2.4, cloth)
 
 
-@_piece
+@piece
 def lamppost(b: Builder, room: Room) -> None:
     if spot := b.place(room, 0.3, 0.3, wall=False):
         iron = b.material("plain", 1, "2c3034 2c3034 2c3034")
@@ -279,9 +279,9 @@ def lamppost(b: Builder, room: Room) -> None:
         b.ellipsoid(spot.x, spot.y, 3.05, 0.2, 0.42, b.material("plain", 1, "fff4c0 fff4c0 fff4c0"), room.index)
 
 
-@_piece
+@piece
 def path(b: Builder, room: Room) -> None:
-    x, y, d = (room.x0 + room.x1) / 2, (room.y0 + room.y1) / 2, _span(b, 0.6, 0.9)
+    x, y, d = (room.x0 + room.x1) / 2, (room.y0 + room.y1) / 2, span(b, 0.6, 0.9)
     gravel = b.material("speckle", 1.5, "d8c49c c8b48c a89468")
     if b.rng.random() < 0.5:
         b.box(room.x0, y - d, 0, room.x1, y + d, 0.012, gravel, room.index)
@@ -289,31 +289,31 @@ def path(b: Builder, room: Room) -> None:
         b.box(x - d, room.y0, 0, x + d, room.y1, 0.012, gravel, room.index)
 
 
-@_piece
+@piece
 def rug(b: Builder, room: Room) -> None:
-    w, d = min(_span(b, 1.6, 2.8), room.x1 - room.x0 - 0.8), min(_span(b, 1.2, 2.0), room.y1 - room.y0 - 0.8)
+    w, d = min(span(b, 1.6, 2.8), room.x1 - room.x0 - 0.8), min(span(b, 1.2, 2.0), room.y1 - room.y0 - 0.8)
     x, y = (room.x0 + room.x1) / 2, (room.y0 + room.y1) / 2
     pattern = b.fabric(b.rng.choice(("zigzag", "stripes", "dots", "checks")), 1.6)
     b.box(x - w / 2, y - d / 2, 0, x + w / 2, y + d / 2, 0.015, pattern, room.index)
 
 
-@_piece
+@piece
 def picture(b: Builder, room: Room) -> None:
-    w, h = _span(b, 0.7, 1.3), _span(b, 0.6, 1.0)
+    w, h = span(b, 0.7, 1.3), span(b, 0.6, 1.0)
     if spot := b.hang(room, w):
         frame = b.material("plain", 1, b.rng.choice(b.style.wood))
         art = b.material("poster", 0.0, b.rng.choice(_ART))
-        z = _span(b, 1.4, 1.6)
+        z = span(b, 1.4, 1.6)
         b.part(spot, -w / 2, 0, z - h / 2, w / 2, 0.04, z + h / 2, (frame, frame, frame, art, frame, frame))
 
 
-@_piece
+@piece
 def banner(b: Builder, room: Room) -> None:
     if spot := b.hang(room, 0.9):
         b.part(spot, -0.4, 0, 1.0, 0.4, 0.03, min(2.8, room.height - 0.2), b.fabric("zigzag", 1.2))
 
 
-@_piece
+@piece
 def board(b: Builder, room: Room) -> None:
     if spot := b.hang(room, 2.2):
         face = b.material("plaster", 2.0, b.rng.choice(("2c5040 24463a 507060", "f4f6f8 ecf0f2 d0d8e0")))
@@ -322,7 +322,7 @@ def board(b: Builder, room: Room) -> None:
 
 def window(b: Builder, room: Room) -> None:
     """A bright pane on an outer wall; it shows the sky's colour, not the sky."""
-    w = _span(b, 1.0, 1.6)
+    w = span(b, 1.0, 1.6)
     if spot := b.hang(room, w, exterior=True):
         frame = b.material("plain", 1, "f0ece4 f0ece4 f0ece4")
         pane = b.material("panes", 0.0, b.rng.choice(("b8dcf4 f4f2ec f4faff", "c8e0e8 f0ece4 fff8e0")))
@@ -330,7 +330,7 @@ def window(b: Builder, room: Room) -> None:
 
 
 def pillar(b: Builder, room: Room) -> None:
-    r = _span(b, 0.17, 0.3)
+    r = span(b, 0.17, 0.3)
     if spot := b.place(room, 2 * r + 0.2, 2 * r + 0.2, wall=False):
         stone = b.material("stone", 1.6, b.rng.choice(b.style.wood))
         b.cylinder(spot.x, spot.y, 0, room.height, r, stone, room.index)

@@ -256,26 +256,4 @@ INDOOR: dict[str, Style] = {
         sun_share=0.35,
         windows=False,
     ),
-    "temple": Style(
-        "rooms",
-        (2, 3),
-        (5.0, 7.0),
-        (
-            Surface("stone", 2.0, ("e0c890 d0b47c 9c8050", "d8a070 c88e60 8c5a38")),
-            Surface("zigzag", 2.0, ("c03830 e0b040 f0e0b0", "207068 e0c060 f0e8c0")),
-        ),
-        (
-            Surface("marble", 2.5, ("c8a080 b48c6c 7c5a40", "407068 346058 a0c0b0")),
-            Surface("checks", 2.0, ("e0d0a8 903028 000000",)),
-        ),
-        (Surface("big_tiles", 3.0, ("a03830 8c2c26 e0b040",)),),
-        ("pedestal", "pedestal", "vase", "banner", "bench", "rug", "picture"),
-        0.26,
-        ("c8a050 b08838 785818", "a03028 882420 581410"),
-        ("c83028 a82018 f0c040", "208078 186860 f0d860"),
-        height=3.8,
-        pillars=True,
-        ambient="fff0dc",
-        windows=False,
-    ),
 }

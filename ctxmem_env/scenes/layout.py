@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 
+import ctxmem_env.scenes.held_out_furniture  # noqa: F401  its pieces join PIECES
 from ctxmem_env.scenes.builder import DOOR_HEIGHT, WALL, Builder, Room
 from ctxmem_env.scenes.furniture import PIECES, pillar, window
 from ctxmem_env.scenes.geometry import MAX_PRIMITIVES, Scene, split_of

@@ -93,31 +93,4 @@ OUTDOOR: dict[str, Style] = {
         ambient="f0d8f0",
         sky="3c3c78 f0a078 f8c8a8",
     ),
-    "harbour": Style(
-        "square",
-        (1, 1),
-        (11.0, 17.0),
-        (
-            Surface(
-                "planks",
-                3.0,
-                (
-                    "c84840 b03c34 702420",
-                    "e8e4dc d8d2c8 a09888",
-                    "4880a8 3c7098 284c6c",
-                    "e0b048 d0a03c 907028",
-                ),
-            ),
-            Surface("facade", 4.4, ("f0ece4 3c5870 4878a0", "d0e0e8 405060 ffffff")),
-        ),
-        (Surface("planks", 2.4, ("b0a48c 9c9078 685e4c",)), Surface("slabs", 2.4, ("a8acb0 989ca0 6c7074",))),
-        (),
-        ("crate", "crate", "crate", "barrel", "barrel", "rack", "pond", "lamppost", "stall"),
-        0.085,
-        (PINE, "4878a0 3c6890 284866"),
-        ("e87030 d05c20 f8e8d0", "2868a8 1c5490 f0f4f8", "c83838 a82828 f8f0e8"),
-        sun_share=0.45,
-        falloff=0.0,
-        sky="78a8c8 dce8ec ffffff",
-    ),
 }

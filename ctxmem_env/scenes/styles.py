@@ -2,6 +2,7 @@
 
 import difflib
 
+from ctxmem_env.scenes.held_out import HELD_OUT
 from ctxmem_env.scenes.indoor import INDOOR
 from ctxmem_env.scenes.outdoor import OUTDOOR
 from ctxmem_env.scenes.style import Style
@@ -26,9 +27,12 @@ _ORDER = (
     "dusk",
     "temple",
     "harbour",
+    "station",
+    "canyon",
+    "playroom",
 )
-STYLES: dict[str, Style] = {name: {**INDOOR, **OUTDOOR}[name] for name in _ORDER}
-HELD_OUT_STYLES = ("temple", "harbour")
+STYLES: dict[str, Style] = {name: {**INDOOR, **OUTDOOR, **HELD_OUT}[name] for name in _ORDER}
+HELD_OUT_STYLES = tuple(HELD_OUT)
 TRAINING_STYLES = tuple(name for name in STYLES if name not in HELD_OUT_STYLES)
 
 

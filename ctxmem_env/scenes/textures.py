@@ -184,7 +184,65 @@ def _poster(rng):
     return np.where(rim, 0.0, a), np.where(rim, 0.0, b)
 
 
-# name: (painter, number of variants). The order fixes the bank.
+def _near(points: np.ndarray, power: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each texel: which of the points (N, 2) lies nearest, on the torus, and the distances to it and the next."""
+    x, y = _grid()
+    apart = np.abs(np.stack([x, y], -1)[:, :, None] - points)
+    apart = np.minimum(apart, MAP_SIZE - apart)
+    distance = (apart**power).sum(-1) ** (1 / power)
+    nearest = np.sort(distance, axis=-1)
+    return distance.argmin(-1), nearest[..., 0], nearest[..., 1]
+
+
+def _mosaic(rng):
+    owner, one, other = _near(rng.uniform(0, MAP_SIZE, (40, 2)))
+    joint = (other - one < 1.5).astype(float)
+    return rng.random(40)[owner] * (1 - joint), joint
+
+
+def _hexagons(rng):
+    rows = np.arange(32)
+    points = np.stack([(rows % 4 * 16 + rows // 4 % 2 * 8), rows // 4 * 8], -1)
+    owner, one, other = _near(points.astype(float))
+    joint = (other - one < 1.2).astype(float)
+    return rng.random(32)[owner] * (1 - joint), joint
+
+
+def _strata(rng):
+    _, y = _grid()
+    level = (y + 10 * _noise(rng, 1.8, 1, 6)) % MAP_SIZE
+    layers = np.repeat(rng.random(16), 4)[level.astype(int) % MAP_SIZE]
+    return np.clip(0.8 * layers + 0.2 * _noise(rng, 0.8, 3, 24), 0, 1), (_noise(rng, 1.4, 2, 20) > 0.72) * 0.5
+
+
+def _ripples(rng):
+    x, y = _grid()
+    wave = 0.5 + 0.5 * np.sin(2 * np.pi * (y / 8 + x / 64 + 2.0 * _noise(rng, 1.7, 1, 5)))
+    return wave**2, 0.5 * (1 - wave) ** 3
+
+
+def _vents(rng):
+    x, y = _grid()
+    panel, slot = (x % 32 < 1) | (y % 32 < 1), (y % 32 > 8) & (y % 32 < 22) & (y % 4 < 2) & (np.abs(x % 32 - 16) < 11)
+    light = (y % 32 > 25) & (y % 32 < 28) & (np.abs(x % 32 - 16) < 6)
+    return np.clip(0.2 * _noise(rng, 1.2, 1, 12) + 0.9 * slot + panel, 0, 1) * (1 - light), light.astype(float)
+
+
+def _scales(rng):
+    x, y = _grid()
+    a, b = np.zeros((MAP_SIZE, MAP_SIZE)), np.zeros((MAP_SIZE, MAP_SIZE))
+    level = rng.random((8, 4))
+    for row in range(8, -2, -1):  # each row hangs over the one below it
+        across = (x + row % 2 * 8) % MAP_SIZE
+        inside = np.hypot(across % 16 - 7.5, np.maximum(y - 8 * row, 0) * 0.8) < 8.5
+        inside &= (y >= 8 * row) & (y < 8 * row + 12)
+        rim = inside & (np.hypot(across % 16 - 7.5, np.maximum(y - 8 * row, 0) * 0.8) > 7.2)
+        a = np.where(inside, level[row % 8][across // 16], a)
+        b = np.where(inside, rim.astype(float), b)
+    return a * (1 - b), b
+
+
+# name: (painter, number of variants). The order fixes the bank: append only.
 _PAINTERS = {
     "plain": (_plain, 1),
     "plaster": (_plaster, 3),
@@ -212,6 +270,12 @@ _PAINTERS = {
     "facade": (_facade(2, 2), 1),
     "facade_tall": (_facade(2, 4), 1),
     "poster": (_poster, 16),
+    "mosaic": (_mosaic, 2),
+    "hexagons": (_hexagons, 1),
+    "strata": (_strata, 2),
+    "ripples": (_ripples, 1),
+    "vents": (_vents, 1),
+    "scales": (_scales, 1),
 }
 TEXTURES: dict[str, tuple[int, int]] = {}
 for _name, (_, _count) in _PAINTERS.items():
