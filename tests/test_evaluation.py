@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ctxmem_env.evaluation.baselines import CopyGenerator
-from ctxmem_env.evaluation.metrics import mean_interval, psnr
+from ctxmem_env.evaluation.metrics import mean_interval, psnr, student_quantile
 from ctxmem_env.evaluation.protocols import follow, true_walks
 from ctxmem_env.evaluation.run import evaluate
 from ctxmem_env.evaluation.tables import read_results, results_table
@@ -64,8 +64,18 @@ def test_psnr_of_known_errors():
 
 def test_the_interval_covers_the_mean_of_independent_scenes():
     mean, half = mean_interval(torch.tensor([1.0, 2.0, 3.0, 6.0]))
-    assert mean == 3.0 and half == pytest.approx(1.96 * math.sqrt(14 / 3 / 4))
+    assert mean == 3.0 and half == pytest.approx(3.182446 * math.sqrt(14 / 3 / 4))
     assert math.isnan(mean_interval(torch.tensor([1.0]))[1])
+
+
+def test_intervals_of_few_scenes_cover_the_mean_as_often_as_they_say():
+    # Quantiles of Student's t from the tables of NIST.
+    expected = {1: 12.706, 2: 4.303, 7: 2.365, 8: 2.306, 31: 2.040, 100: 1.984}
+    assert {freedom: round(student_quantile(freedom), 3) for freedom in expected} == expected
+    values = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0))
+    intervals = [mean_interval(row) for row in values]
+    covered = sum(abs(mean) < half for mean, half in intervals) / len(intervals)
+    assert covered == pytest.approx(0.95, abs=0.01)
 
 
 def some_context():
@@ -273,8 +283,8 @@ def test_the_table_shows_the_figures_of_the_file(results):
     [
         (b"{", r"results: .*some\.json cannot be read .*make it with `ctxmem evaluate`"),
         (b"\x89PNG\xff", r"results: .*some\.json cannot be read"),
-        (b"[]", r"results: .*some\.json has version None, expected 1; make it anew"),
-        (b'{"version": 0}', r"results: .*some\.json has version 0, expected 1"),
+        (b"[]", r"results: .*some\.json has version None, expected 2; make it anew"),
+        (b'{"version": 0}', r"results: .*some\.json has version 0, expected 2"),
     ],
 )
 def test_a_file_that_holds_no_results_is_refused(tmp_path, data, message):

@@ -155,6 +155,9 @@ def test_a_perfect_generator_is_as_good_at_every_age():
     for name in ("own_db", "own_db_age_10", "own_db_age_30", "true_db", "first_db"):
         assert min(found[name]) > 60, name
     assert "own_db_age_100" not in found
+    for age in (10, 30):
+        assert found[f"gradient_age_{age}"] == pytest.approx(found[f"gradient_true_age_{age}"], rel=0.02)
+        assert found[f"gradient_ratio_age_{age}"] == pytest.approx([1, 1], abs=0.02)
     assert found["gradient_ratio"] == pytest.approx([1, 1], abs=0.01) and max(found["colour_distance"]) < 0.01
 
 
@@ -178,6 +181,14 @@ class Drifting(Noise):
 def test_revisits_are_grouped_by_their_age():
     found = measure_horizon(Drifting(), ROOMS, steps=60, tour=0, revisits=8)
     assert min(found["own_db_age_10"]) > max(found["own_db_age_30"]) + 3
+
+
+def test_the_age_of_a_look_counts_the_looks_before_it():
+    # What is painted grows by one a call, so the difference of two looks is their age.
+    found = measure_horizon(Drifting(), ROOMS, steps=60, tour=0, revisits=8)
+    for age in (10, 30):
+        (mean, _), (db, _) = found[f"age_age_{age}"], found[f"own_db_age_{age}"]
+        assert 255 / 10 ** (db / 20) == pytest.approx(mean, rel=0.06)
 
 
 def test_what_is_forgotten_is_another_at_the_second_look():

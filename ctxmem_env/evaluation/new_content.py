@@ -13,7 +13,7 @@ from torch import Tensor
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.evaluation.features import features_of, frechet_distance, load_features
-from ctxmem_env.evaluation.metrics import appearance
+from ctxmem_env.evaluation.metrics import appearance, student_quantile
 from ctxmem_env.evaluation.paths import unseen_walk
 from ctxmem_env.evaluation.protocols import Walks, follow
 from ctxmem_env.generator import Generator
@@ -86,7 +86,8 @@ def _distance_interval(one: Tensor, other: Tensor) -> tuple[float, float]:
     for _ in range(_RESAMPLED):
         rows = rng.integers(0, len(one), len(one))
         draws.append(frechet_distance(one[rows].flatten(0, 1), other[rows].flatten(0, 1)))
-    return frechet_distance(one.flatten(0, 1), other.flatten(0, 1)), 1.96 * float(np.std(draws))
+    half = student_quantile(len(one) - 1) * float(np.std(draws))
+    return frechet_distance(one.flatten(0, 1), other.flatten(0, 1)), half
 
 
 def _walks(seeds: list[int], generator: Generator, number: int) -> Walks:

@@ -19,7 +19,7 @@ from ctxmem_env.evaluation.sheets import save_walk_sheet
 from ctxmem_env.generator import Generator, load_generator
 from ctxmem_env.scenes import SPLITS, split_seeds
 
-VERSION = 1
+VERSION = 2  # of results files; since 2 intervals are Student's, and a horizon's ages count the looks before
 ESTIMATED = "generator_estimated_depth"  # the generator, when the seed comes without depth
 _WORLDS = 8  # walks that are followed side by side
 
@@ -116,6 +116,7 @@ def _figures(groups: list[Walked], tour: int, replay: bool, name: str) -> dict:
         "psnr_db": round(mean, 2),
         "ci95_db": round(half, 2),
         "psnr_db_by_step": [round(value, 2) for value in values.mean(0).tolist()],
+        "psnr_db_by_scene": [round(value, 4) for value in values.mean(1).tolist()],
     }
     if name in ("generator", ESTIMATED):
         figures["own_share"] = round(torch.cat([group.own_weight for group in groups]).mean().item(), 3)

@@ -31,15 +31,16 @@ _FIGURES = {
     "open_db": ("other views, dB", 1, 2),
     "wrong_share": ("chosen frames that show nothing, %", 100, 1),
     "shown_share": ("of the wall view shown by the chosen, %", 100, 1),
-    **{f"own_db_age_{age}": (f"own, from {age:,} steps ago on, dB", 1, 2) for age in AGES},
-    **{f"true_db_age_{age}": (f"true, from {age:,} steps ago on, dB", 1, 2) for age in AGES},
     "frechet": ("Frechet distance to true frames", 1, 2),
     "frechet_other": ("to those of another walk", 1, 2),
     "frechet_true": ("of true frames to those of another walk", 1, 2),
+    "gradient": ("gradients", 1, 2),
+    "gradient_true": ("gradients of the truth", 1, 2),
     "gradient_ratio": ("gradients / true", 1, 2),
     "contrast_ratio": ("contrast / true", 1, 2),
     "colour_distance": ("distance of colours", 1, 2),
 }
+_APPEARANCE = ("gradient_ratio", "contrast_ratio", "colour_distance")
 _LABELS = {
     "path": "way",
     "tour": "true frames first",
@@ -49,6 +50,7 @@ _LABELS = {
     "painter": "painter",
     "denoising": "denoising steps",
     "part": "frames of",
+    "looks": "looks",
 }
 
 
@@ -92,7 +94,7 @@ def protocol_table(results: dict) -> str:
     if "figures" not in results:
         protocol = results.get("protocol")
         raise ValueError(f"results: protocol={protocol!r} is not finished; give the same command again to go on.")
-    rows = results["figures"]
+    rows = _by_age(results["figures"]) if results["protocol"] == "horizon" else results["figures"]
     labels = [name for name in _LABELS if len({json.dumps(row.get(name)) for row in rows}) > 1]
     columns = [name for name in _FIGURES if any(name in row["values"] for row in rows)]
     heads = [_LABELS[name] for name in labels] + [_FIGURES[name][0] for name in columns]
@@ -101,6 +103,22 @@ def protocol_table(results: dict) -> str:
         cells = [str(row[name]) for name in labels] + [_cell(row["values"].get(name), name) for name in columns]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", _note(results, [name for name in _LABELS if name in rows[0] and name not in labels])])
+
+
+def _by_age(rows: list[dict]) -> list[dict]:
+    """For each walk of `horizon` a row of all looks back, one of each group of ages, and one of its last frames."""
+    split = []
+    for row in rows:
+        values, late = row["values"], {name: row["values"][name] for name in _APPEARANCE}
+        parts = {"all": {name: value for name, value in values.items() if name not in late and "_age_" not in name}}
+        for age in AGES:
+            end = f"_age_{age}"
+            group = {name.removesuffix(end): value for name, value in values.items() if name.endswith(end)}
+            if group:
+                parts[f"{group['age']['mean']:,.0f} steps after the first"] = group
+        parts["last steps of the walk"] = late
+        split += [row | {"looks": name, "values": part} for name, part in parts.items()]
+    return split
 
 
 def _cell(value: dict | None, name: str) -> str:
