@@ -114,6 +114,11 @@ def move(poses: Tensor, motion: Tensor) -> Tensor:
     )
 
 
+def along(poses: Tensor, motion: Tensor, count: int) -> Tensor:
+    """Poses (..., count, 6) evenly along a body-frame motion (..., 4); the last are where `move` arrives."""
+    return torch.stack([move(poses, motion * (i / count)) for i in range(1, count + 1)], dim=-2)
+
+
 def motion_between(start: Tensor, end: Tensor) -> Tensor:
     """The motion (..., 4) for which `move(start, motion)` stands where `end` does, height and roll aside."""
     offset = end[..., :2] - start[..., :2]

@@ -15,7 +15,7 @@ from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
 from ctxmem_env.recording import Window, draw_panel
 from ctxmem_env.saving import load_world, save_world
 from ctxmem_env.scenes import Scene
-from ctxmem_env.settings import OBSERVATIONS, check_settings, check_start, make_observation_space
+from ctxmem_env.settings import OBSERVATIONS, check_prompt, check_settings, check_start, make_observation_space
 from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
@@ -82,7 +82,11 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     that remembered frames show by their depth (the model's own estimate), from 0.15 m above the ground, which
     is 1.5 m below the camera, to 0.25 m above the camera; what no frame has seen stops nobody. In
     `CtxMemTrueScene-v0` they are those of the scene. `collisions=False` lets the camera pass through
-    everything, which a recorded camera path needs.
+    everything, which a recorded camera path needs. Where the model predicts no depth (`wan:`), nothing stops
+    the camera, and a warning says so.
+
+    Where the model paints several frames a step (`wan:`), they lie evenly along the way; all are remembered,
+    and the last is observed.
 
     ## Observation Space
 
@@ -141,6 +145,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `tour`  | number of true frames, views around the start, that are remembered before the first frame; of a capture, frames spread evenly over it, by default all up to 256 |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image. Of a capture, the frame nearest to it is the first in view |
     | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment; of a capture the widest that all its pictures fill, which is also the most. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |
+    | `prompt` | what the world is to show, in words, where the model takes text (`wan:`); `set_prompt` says something else in mid-episode. The look of a scene is chosen by its style |
     | `goal`  | of point_goal, (x, y) in metres; of image_goal, the pose of a true frame of the scene. Default: drawn |
 
     Without `scene`, `image` and `capture` a scene is drawn from the training split. All randomness comes from `seed`:
@@ -281,6 +286,13 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         """
         self._put_back(state)
         return self._show()
+
+    def set_prompt(self, prompt: str) -> None:
+        """Say in words what the world is to show from the next step on; what was seen is remembered as it was.
+
+        ValueError where the model takes no text, as for the option `prompt`; before the first reset ResetNeeded.
+        """
+        self.world.set_prompt(0, check_prompt("prompt", prompt, self.settings))
 
     def save(self, path: str | Path) -> Path:
         """Write the whole world to one file, by convention `NAME.ctxworld`, and return its path.

@@ -28,7 +28,7 @@ _FULL = ("can't allocate memory", "not enough memory", "size calculation overflo
 class Opening(NamedTuple):
     """What `SceneWorld.reset` and the task take, for one world; and the scene, a batch of one, if one was rendered.
 
-    drawn: what the task drew for the episode.
+    drawn: what the task drew for the episode; prompt: what the world is to show, in words.
     """
 
     frames: Tensor
@@ -39,11 +39,12 @@ class Opening(NamedTuple):
     scenes: Scene | None
     beginning: Beginning
     drawn: Any
+    prompt: str
 
     def reset(self, world: SceneWorld, task: Task, index: int) -> None:
         """Start one of the worlds over with it."""
         task.begin(index, self.beginning, self.drawn)
-        world.reset(index, self.frames, self.depth, self.poses, self.fov, self.seed)
+        world.reset(index, self.frames, self.depth, self.poses, self.fov, self.seed, prompt=self.prompt)
 
 
 def open_worlds(settings: Settings, num_worlds: int, cameras: int = 1) -> SceneWorld:
@@ -94,7 +95,7 @@ def reset_shared(openings: Sequence[Opening], world: SceneWorld, task: Task) -> 
     frames, depth, poses = (torch.cat([opening[part] for opening in different]) for part in range(3))
     ends = [end - 1 for end in accumulate(len(opening.frames) for opening in different)]
     starts = [ends[min(camera, len(ends) - 1)] for camera in range(len(openings))]
-    world.reset(0, frames, depth, poses, first.fov, first.seed, starts)
+    world.reset(0, frames, depth, poses, first.fov, first.seed, starts, first.prompt)
 
 
 def draw_opening(
@@ -120,7 +121,7 @@ def draw_opening(
     place = OpenPlace() if scenes is None else ScenePlace(scenes, settings.clearance, start.fov, *size)
     beginning = Beginning(frames, depth, poses, start.fov, place)
     drawn = settings.task.draw(beginning, start.goal, rng)
-    return Opening(frames, depth, poses, start.fov, world_seed, scenes, beginning, drawn)
+    return Opening(frames, depth, poses, start.fov, world_seed, scenes, beginning, drawn, start.prompt or "")
 
 
 def _fill(depth: Tensor, known: Tensor, estimated: Tensor) -> Tensor:

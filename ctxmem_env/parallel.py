@@ -18,7 +18,7 @@ from ctxmem_env.generator import Context
 from ctxmem_env.opening import WithoutWeights, draw_openings, open_worlds, reset_shared
 from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.scenes import Scene
-from ctxmem_env.settings import check_settings, check_start, make_observation_space
+from ctxmem_env.settings import check_prompt, check_settings, check_start, make_observation_space
 from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.start import OPTIONS, Start
 from ctxmem_env.true_scene import TrueSceneGenerator, TrueScenes, with_the_scene
@@ -134,6 +134,10 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         )
         self.agents = [agent for agent in agents if not (terminations[agent] or limit)]
         return observations, rewards, terminations, dict.fromkeys(agents, limit), infos
+
+    def set_prompt(self, prompt: str) -> None:
+        """As of `GenerativeSceneEnv`, for the world that the cameras share."""
+        self.world.set_prompt(0, check_prompt("prompt", prompt, self.settings))
 
     def render(self) -> np.ndarray | None:
         """The panels of all cameras beside each other: with "rgb_array" uint8 (height, width, 3), else in a window."""

@@ -17,8 +17,8 @@ Arrays, for n remembered frames of H x W pixels, oldest first, and k context slo
 
 Facts: `package`, its version; `settings`, the arguments that must agree; `frame`, height and width; `generator`, its
 name, and the SHA-256 of its weights file or null; `count`, frames that were ever remembered; the lengths `length` n,
-`slots` S and `path` T, and whether there is a `context`; `collided`; `random`, the state of `np_random` and its seed;
-`task` and `eviction`, what these keep besides tensors.
+`slots` S and `path` T, and whether there is a `context`; `collided`; `prompts`, what is to be shown, in words;
+`random`, the state of `np_random` and its seed; `task` and `eviction`, what these keep besides tensors.
 """
 
 from collections.abc import Iterator
@@ -72,6 +72,7 @@ def save_world(path: str | Path, settings: Settings, world: SceneWorld, state: F
         "path": len(own["_path"]),
         "context": own["_context"] is not None,
         "collided": bool(own["_sight"].collided[0]),
+        "prompts": state.world.parts["prompts"],
         "random": {"state": random_state(own["_np_random"]), "seed": own["_np_random_seed"]},
         "task": task,
         "eviction": eviction,
@@ -209,7 +210,11 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
         eviction.__dict__.update(join("eviction", vars(eviction), facts["eviction"], arrays))
     rng = arrays["world.generators"].cpu()
     torch.Generator().set_state(rng[0])  # refuses what is none
-    parts = present.parts | {name: arrays[f"world.{name}"] for name in tensors_of(present.parts)} | {"_unopened": set()}
+    prompts = facts["prompts"]
+    if not isinstance(prompts, list) or len(prompts) != 1 or not isinstance(prompts[0], str):
+        raise ValueError(f"prompts={prompts!r}, not one text")
+    parts = present.parts | {name: arrays[f"world.{name}"] for name in tensors_of(present.parts)}
+    parts |= {"_unopened": set(), "prompts": prompts}
     memory = world.memory.state_from(
         frames, depth, arrays["memory.poses"], times, slots, count=facts["count"], eviction=eviction
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium import logger, spaces
 
 from ctxmem_env.actions import ActionSet, make_actions
 from ctxmem_env.camera import MAX_PITCH
@@ -13,9 +13,10 @@ from ctxmem_env.device import check_device
 from ctxmem_env.dynamics import DEFAULT_RADIUS, GAP, Dynamics, make_dynamics
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.eviction import check_eviction
-from ctxmem_env.generator import Generator
-from ctxmem_env.generator.locate import frame_size
+from ctxmem_env.generator import Generator, Traits, traits_of
+from ctxmem_env.generator.locate import read_traits
 from ctxmem_env.retrieval import get_retrieval
+from ctxmem_env.scenes import STYLES
 from ctxmem_env.start import Start, check_fov, parse_start
 from ctxmem_env.tasks import Task, make_task
 
@@ -29,12 +30,14 @@ MAX_POSITION = 100_000.0  # metres; ten times as far as an episode may start
 class Settings:
     """The arguments of `GenerativeSceneEnv`, checked. Height and width, in pixels, are those of the model's frames.
 
+    takes_text: whether the model can be told in words what to show.
     of_worlds: those by which an open world goes on, as JSON types; environments that share them agree on its course.
     """
 
     model: str | Generator
     height: int
     width: int
+    takes_text: bool
     task: Task
     actions: ActionSet
     observation: str
@@ -103,12 +106,21 @@ def check_settings(
                 "memory_capacity."
             )
         _check_tour(tour, memory_capacity)
-    height, width = _frame_size(model)
+    traits = _traits(model)
+    made, dynamics = make_task(task, reward), make_dynamics(collisions, body_radius, sliding)
+    if not traits.predicts_depth:
+        _check_without_depth(_tell(model), observation, task, made)
+        if dynamics is not None:
+            logger.warn(
+                f"{_tell(model)} predicts no depth, so nothing stops the camera; collisions=False says the same."
+            )
+            dynamics = None
     return Settings(
         model=model,
-        height=height,
-        width=width,
-        task=make_task(task, reward),
+        height=traits.height,
+        width=traits.width,
+        takes_text=traits.takes_text,
+        task=made,
         actions=make_actions(actions, step_length, turn_angle),
         observation=observation,
         retrieval=retrieval,
@@ -116,7 +128,7 @@ def check_settings(
         memory_capacity=memory_capacity,
         eviction=check_eviction(eviction),
         num_steps=None if num_steps is None else check_integer("num_steps", num_steps, 1),
-        dynamics=make_dynamics(collisions, body_radius, sliding),
+        dynamics=dynamics,
         fov=check_fov("fov", fov),
         tour=tour,
         seed_depth=seed_depth,
@@ -146,7 +158,22 @@ def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
     start = parse_start(options, settings.height, settings.width, settings.tour, settings.fov)
     _check_tour(start.tour, settings.memory_capacity)
     _check_goal(start, settings.task)
+    if start.prompt is not None:
+        check_prompt("options['prompt']", start.prompt, settings)
     return start
+
+
+def check_prompt(argument: str, prompt: object, settings: Settings) -> str:
+    """What a world is to show, in words; ValueError unless it is a text and the model takes one."""
+    if not isinstance(prompt, str):
+        raise ValueError(f"{argument}={prompt!r} is a {type(prompt).__name__}; expected a text.")
+    if not settings.takes_text:
+        raise ValueError(
+            f"{argument}={prompt!r} was given, but {_tell(settings.model)} takes no text; those do that are built on a "
+            "text-to-video model, such as model='wan:FOLDER'. The look of a scene is chosen by its style, "
+            f"options['scene']: {', '.join(STYLES)}."
+        )
+    return prompt
 
 
 def make_observation_space(settings: Settings) -> spaces.Space:
@@ -186,13 +213,24 @@ def _check_tour(tour: int, memory_capacity: int | None) -> None:
         )
 
 
-def _frame_size(model: str | Generator) -> tuple[int, int]:
-    """Height and width of a model's frames, without loading its weights."""
+def _check_without_depth(model: str, observation: str, name: str, task: Task) -> None:
+    if observation != "rgb":
+        raise ValueError(f"observation={observation!r}, but {model} predicts no depth; use observation='rgb'.")
+    if task.needs_depth:
+        raise ValueError(f"task={name!r} pays by depth, which {model} does not predict; choose another task.")
+
+
+def _tell(model: str | Generator) -> str:
+    return f"model={model!r}" if isinstance(model, str) else f"the {type(model).__name__}"
+
+
+def _traits(model: str | Generator) -> Traits:
+    """What a model is like, without loading its weights."""
     if isinstance(model, str):
-        return frame_size(model)
+        return read_traits(model)
     if not isinstance(model, Generator):
         raise ValueError(
             f"model={model!r} is a {type(model).__name__}; expected the name of a packaged model, a folder, "
             f"or an object with the methods of ctxmem_env.generator.Generator."
         )
-    return model.height, model.width
+    return traits_of(model)

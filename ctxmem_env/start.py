@@ -14,7 +14,7 @@ from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.photograph import open_image, views
 from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
-OPTIONS = ("scene", "image", "capture", "distance", "tour", "pose", "fov", "goal")
+OPTIONS = ("scene", "image", "capture", "distance", "tour", "pose", "fov", "goal", "prompt")
 EYE_HEIGHT = 1.5  # metres
 _BODY_RADIUS = 0.1  # metres of free space that a start needs around it
 START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
@@ -26,7 +26,8 @@ class Start:
 
     scene: seed or style name; image: a picture of any size; distance: of what it shows, its median in metres, None for
     the model's estimate; tour: number of frames remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in
-    metres and radians; fov: of a frame, in degrees; goal: as the task has it; remembered: frames of a capture.
+    metres and radians; fov: of a frame, in degrees; goal: as the task has it; remembered: frames of a capture; prompt:
+    what the world is to show, in words, None where nothing is said.
     """
 
     scene: int | str | None
@@ -37,6 +38,7 @@ class Start:
     fov: float
     goal: tuple[float, ...] | None = None
     remembered: Remembered | None = None
+    prompt: str | None = None
 
 
 def parse_start(options: dict | None, height: int, width: int, tour: int, fov: float) -> Start:
@@ -72,19 +74,20 @@ def parse_start(options: dict | None, height: int, width: int, tour: int, fov: f
     if "fov" in given:
         fov = check_fov("options['fov']", given["fov"])
     goal = _check_goal(given["goal"]) if "goal" in given else None
+    prompt = given.get("prompt")
     if "capture" in given:
         own_tour, own_fov = tour if "tour" in given else None, fov if "fov" in given else None
         remembered = remember(open_capture(given["capture"]), own_tour, pose, own_fov, height, width)
-        return Start(None, None, None, len(remembered.frames) - 1, None, remembered.fov, goal, remembered)
+        return Start(None, None, None, len(remembered.frames) - 1, None, remembered.fov, goal, remembered, prompt)
     if "image" not in given:
         if "distance" in given:
             raise ValueError(
                 "options['distance'] was given without 'image'; a scene has its own depth, so leave it out."
             )
-        return Start(scene, None, None, tour, pose, fov, goal)
+        return Start(scene, None, None, tour, pose, fov, goal, prompt=prompt)
     distance = check_distance("options['distance']", given["distance"]) if "distance" in given else None
     pose = pose or (0.0, 0.0, EYE_HEIGHT, 0.0, 0.0, 0.0)
-    return Start(None, open_image(given["image"]), distance, 0, pose, fov, goal)
+    return Start(None, open_image(given["image"]), distance, 0, pose, fov, goal, prompt=prompt)
 
 
 def first_frames(

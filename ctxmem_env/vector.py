@@ -21,7 +21,7 @@ from ctxmem_env.generator import Context
 from ctxmem_env.opening import WithoutWeights, draw_opening, explain_full_memory, open_worlds
 from ctxmem_env.recording import draw_panel
 from ctxmem_env.scenes import Scene
-from ctxmem_env.settings import check_settings, check_start, make_observation_space
+from ctxmem_env.settings import check_prompt, check_settings, check_start, make_observation_space
 from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_numpy
 from ctxmem_env.start import Start
 from ctxmem_env.state import FaceState, WithStates
@@ -133,6 +133,24 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         """Go back to a moment that `clone_state` kept, as often as one likes; observations and infos as they were."""
         self._put_back(state)
         return self._observe(self._sight), self._inform(self._sight, np.ones(self.num_envs, bool))
+
+    def set_prompt(self, prompt: str | Sequence[str | None]) -> None:
+        """Say in words what all worlds are to show from the next step on, or each one; None leaves a world as it is.
+
+        ValueError where the model takes no text, and no world hears of it; before the first reset ResetNeeded.
+        """
+        prompts = [prompt] * self.num_envs if isinstance(prompt, str) else list(prompt)
+        if len(prompts) != self.num_envs:
+            raise ValueError(
+                f"prompt holds {len(prompts)} texts; expected one, or one a world, {self.num_envs} in all."
+            )
+        world = self.world
+        for i, text in enumerate(prompts):
+            if text is not None:
+                check_prompt(f"prompt[{i}]", text, self.settings)
+        for i, text in enumerate(prompts):
+            if text is not None:
+                world.set_prompt(i, text)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """With "rgb_array" a panel for each world, uint8 (height, width, 3)."""

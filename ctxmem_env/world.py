@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctxmem_env.camera import move
+from ctxmem_env.camera import along
 from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
-from ctxmem_env.generator import Context, Generator
+from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import MemoryState
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
 
-_STATE = ("poses", "fov", "_newest", "_unopened")  # of a world, besides its memory and random generators
+_STATE = ("poses", "fov", "prompts", "_newest", "_unopened")  # of a world, besides its memory and random generators
 _AT_ONCE = 64  # frames that are encoded again
 
 
@@ -60,7 +60,8 @@ class SceneWorld:
     look at once: the frames that they make do not see each other, and are remembered in the order of the cameras.
 
     Args:
-        generator: paints new views; shared by all worlds, and it keeps no state of theirs.
+        generator: paints new views; shared by all worlds, and it keeps no state of theirs. Where it paints several
+            frames a step, along the way, all of them are remembered, and the last is what a step returns.
         num_worlds: batch size B.
         retrieval: a name from `ctxmem_env.retrieval.RETRIEVAL`, or a strategy.
         num_context: context slots k for each step.
@@ -105,6 +106,7 @@ class SceneWorld:
         rows = num_worlds * cameras
         self.poses = torch.zeros(rows, 6, device=self.device)
         self.fov = torch.zeros(rows, device=self.device)
+        self.prompts = [""] * rows
         # On the CPU whatever the device is, so that a seed means the same everywhere.
         self.generators = [torch.Generator() for _ in range(rows)]
         # The time of the newest frame of each camera; on the CPU, as lengths are.
@@ -114,6 +116,7 @@ class SceneWorld:
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
             self._table = FeatureTable(num_worlds, memory_capacity)
         self._unopened = set(range(num_worlds))
+        self._frames_per_step = traits_of(generator).frames_per_step
 
     @torch.no_grad()
     def reset(
@@ -125,6 +128,7 @@ class SceneWorld:
         fov: float,
         seed: int,
         starts: Sequence[int] | None = None,
+        prompt: str = "",
     ) -> None:
         """Start one world over: it remembers n frames, in order, and its camera stands at the last one.
 
@@ -136,6 +140,7 @@ class SceneWorld:
             fov: horizontal field of view of this world, degrees.
             seed: of all randomness in this world from here on; that of its camera c is seed + c.
             starts: which of the frames each camera stands at, C indices; None: all at the last.
+            prompt: what the world is to show, in words, for a generator that takes text.
 
         Raises:
             ValueError: no frames, different numbers of them, a value that is not finite, or starts that are not
@@ -160,6 +165,7 @@ class SceneWorld:
         first = world * self.cameras
         own = slice(first, first + self.cameras)
         self.fov[own] = fov
+        self.set_prompt(world, prompt)
         for i in range(len(frames)):
             self._remember(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], torch.tensor([first]))
         for camera, start in enumerate(starts):
@@ -172,6 +178,11 @@ class SceneWorld:
             newest[first] = self.memory.lengths[world] - 1
             self._gather(newest)
         self._unopened.discard(world)
+
+    def set_prompt(self, world: int, prompt: str) -> None:
+        """Say in words what one world is to show from the next step on; what it remembers stays."""
+        first = world * self.cameras
+        self.prompts[first : first + self.cameras] = [prompt] * self.cameras
 
     @torch.no_grad()
     def advance(self, motion: Tensor, moving: Tensor | None = None) -> Step:
@@ -186,15 +197,16 @@ class SceneWorld:
         if self._unopened:
             raise ValueError(f"worlds {sorted(self._unopened)} hold no frame yet; reset each world before advance.")
         motion, collided = self._limit(motion)
-        poses, generators, movers = move(self.poses, motion), self.generators, None
+        way, generators, rows = along(self.poses, motion, self._frames_per_step), self.generators, None
         if moving is not None:
             moving = moving.cpu()
             collided = collided & moving.to(self.device)
-            poses, movers = poses.where(moving[:, None].to(self.device), self.poses), moving.nonzero().flatten()
+            way = way.where(moving[:, None, None].to(self.device), self.poses[:, None])
+            rows = moving.nonzero().flatten()
             # Whoever stands still has its numbers drawn from a generator that is thrown away.
             pairs = zip(generators, moving.tolist(), strict=True)
             generators = [own if moves else torch.Generator() for own, moves in pairs]
-        memory = self._read
+        memory, poses = self._read, way[:, -1]
         selection = select_context(
             self.retrieval,
             memory.poses,
@@ -208,12 +220,10 @@ class SceneWorld:
             cameras=self.cameras,
         )
         context, times = self._gather(selection.indices)
-        view = self.generator.generate(poses, context, self.fov, self.num_steps, generators)
-        if movers is None:
-            self._remember(view.frames, view.depth, poses, torch.arange(len(poses)))
-        else:
-            at = movers.to(self.device)
-            self._remember(view.frames[at], view.depth[at], poses[at], movers)
+        views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
+        at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
+        for view, seen_from in zip(views, way.unbind(1), strict=True):
+            self._remember(view.frames[at], view.depth[at], seen_from[at], rows)
         self.poses = poses
         return Step(
             view.frames,
@@ -313,7 +323,7 @@ class SceneWorld:
         if self._table is not None:
             features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
             features = {name: value.reshape(rows, slots, *value.shape[2:]) for name, value in features.items()}
-            return Context(frames, depth, poses, indices >= 0, features), times
+            return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts)), times
         fov = self.fov[:, None].expand(rows, slots).flatten()
 
         def encode(positions: list[int]) -> dict[str, Tensor]:
@@ -329,4 +339,4 @@ class SceneWorld:
         ]
         features = self._cache.gather(keys, encode)
         features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
-        return Context(frames, depth, poses, indices >= 0, features), times
+        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts)), times

@@ -258,7 +258,8 @@ def test_a_world_of_another_generator_is_refused_unless_it_is_asked_for(tmp_path
     path = opened(steps=3).save(tmp_path / "a.ctxworld")
     env = make(model=str(untrained_model)).unwrapped
     match = (
-        r"was painted by 'ctxmem_env.testing.PoseGenerator', and this environment has '.*untrained' \(weights of SHA"
+        r"was painted by 'ctxmem_env.testing.pose_generator.PoseGenerator', and this environment has '.*untrained' "
+        r"\(weights of SHA"
     )
     with pytest.raises(ValueError, match=match + r".*open it with the first, or pass any_generator=True"):
         env.load(path)

@@ -20,7 +20,7 @@ from ctxmem_env.evaluation.policies import evaluate_policy, make_worlds
 from ctxmem_env.evaluation.run import VERSION, describe_commit, describe_machine
 from ctxmem_env.evaluation.runner import write
 from ctxmem_env.evaluation.suite import weights_checksum
-from ctxmem_env.generator.locate import frame_size
+from ctxmem_env.generator.locate import read_traits
 from ctxmem_env.policies import make_policy
 from ctxmem_env.policies.network import find_policy
 from ctxmem_env.retrieval import get_retrieval
@@ -83,9 +83,9 @@ def evaluate_transfer(
         if isinstance(values, str) or not values or len(set(values)) < len(values):
             raise ValueError(f"{name}={values!r}; expected a list of one or more different names.")
     check_integer("tour", tour, 0)
-    height, width = frame_size(model)
+    traits = read_traits(model)
     shared = {"tour": tour, "sliding": sliding, "num_context": num_context, "device": device}
-    worlds = [(TRUE, None, {"height": height, "width": width})]
+    worlds = [(TRUE, None, {"height": traits.height, "width": traits.width})]
     for name in retrieval:
         get_retrieval(name)
         worlds.append((GENERATED, name, {"model": model, "num_steps": num_steps, "retrieval": name}))

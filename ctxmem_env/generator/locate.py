@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from ctxmem_env.errors import unknown_name
+from ctxmem_env.generator.protocol import Traits
 
 PACKAGED = Path(__file__).parent.parent / "weights"
 CONFIG = Path("transformer") / "config.json"
@@ -35,12 +36,12 @@ def find_generator(model: str) -> Path:
         ) from error
 
 
-def frame_size(model: str) -> tuple[int, int]:
-    """Height and width in pixels of the frames of the generator called `model`."""
+def read_traits(model: str) -> Traits:
+    """What the generator called `model` is like, without a look at its weights."""
     path = find_generator(model) / CONFIG
     try:
         config = json.loads(path.read_text())
-        return int(config["height"]), int(config["width"])
+        return Traits(int(config["height"]), int(config["width"]))
     except FileNotFoundError:
         raise ValueError(f"model={model!r} has no {CONFIG}; expected a folder that save_pretrained wrote.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:

@@ -102,3 +102,20 @@ class Generator(Protocol):
         frames (N, H, W, 3) uint8, poses (N, 6), fov (N,) degrees.
         """
         ...
+
+
+def generate_along(
+    generator: Generator,
+    way: Tensor,
+    context: Context,
+    fov: Tensor,
+    num_steps: int,
+    generators: list[torch.Generator],
+) -> list[Generated]:
+    """The views along a way (B, F, 6), one after the other, with F the `frames_per_step` of the generator."""
+    several = way.shape[1] > 1
+    view = generator.generate(way if several else way[:, 0], context, fov, num_steps, generators)
+    if not several:
+        return [view]
+    parts = zip(view.frames.unbind(1), view.depth.unbind(1), view.own_weight.unbind(1), strict=True)
+    return [Generated(*part) for part in parts]

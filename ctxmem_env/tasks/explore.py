@@ -31,6 +31,8 @@ class Explore(Task):
     Episode end: only at the time limit.
     """
 
+    needs_depth = True
+
     def open(self, num_worlds: int, height: int, width: int, device: torch.device) -> None:
         # One more cell, for what is not on the map.
         self.seen = torch.zeros(num_worlds, _SIDE * _SIDE + 1, dtype=torch.bool, device=device)

@@ -51,6 +51,7 @@ class Task:
     """
 
     goal_size: int | None = None  # numbers that the reset option "goal" takes
+    needs_depth: bool = False  # to pay what it pays
     cameras: int = 1  # that share a world; set before `open`
 
     def __init__(self, reward: str = "dense"):
