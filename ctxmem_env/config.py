@@ -68,6 +68,8 @@ class TrainConfig:
     self_context: float = 0.3  # share of steps whose context the model has first repainted from its other frames
     self_context_from: int = 1_000  # the step from which it does
     self_context_generations: int = 1  # copies of copies: at most so many, drawn for each such step
+    own_walk_length: int = 0  # steps of walks over the model's own frames; every other training step learns from them
+    own_walk_session: int = 100  # training steps in which such walks are walked, then others begin; see `OwnWalks`
     example_weight: float = 0.3  # of pixels beyond all borders, where an example stands for the truth
     adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
@@ -84,8 +86,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_integer("seed", self.seed, 0)
         counts = ("num_steps", "warmup_steps", "threads", "validate_every", "validation_scenes", "checkpoint_every")
-        for name in (*counts, "self_context_generations"):
+        for name in (*counts, "self_context_generations", "own_walk_session"):
             check_integer(name, getattr(self, name), 1)
+        if check_integer("own_walk_length", self.own_walk_length, 0) and self.checkpoint_every % self.own_walk_session:
+            raise ValueError(
+                f"checkpoint_every={self.checkpoint_every} is not a multiple of own_walk_session="
+                f"{self.own_walk_session}; walks that are under way are not kept, so a run could not go on as it was."
+            )
         for name in ("decay_fraction", "ema_decay", "self_context", "example_weight"):
             _check_share(name, getattr(self, name))
         if self.precision not in PRECISIONS:

@@ -17,7 +17,8 @@ from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.scenes import build_scene, render, split_of, stack_scenes
 from ctxmem_env.training.checkpoint import load_checkpoint, save_checkpoint
 from ctxmem_env.training.data import SceneBatches, batches, corrupt, to_float, to_uint8
-from ctxmem_env.training.train import losses, optimizers, rate, repaint_context, train
+from ctxmem_env.training.run import optimizers, rate
+from ctxmem_env.training.train import losses, repaint_context, train
 from ctxmem_env.training.validate import validation_batch
 
 SIZE = 16
@@ -77,7 +78,7 @@ def test_a_worker_renders_the_same_batches_in_the_same_order():
     dataset = some_batches(scenes_per_batch=1)
     expected = [dataset[number] for number in (2, 3, 4)]
     for workers in (0, 1):
-        found = list(batches(dataset, 2, 5, workers))
+        found = list(batches(dataset, range(2, 5), workers))
         assert len(found) == 3 and all(map(same, found, expected))
 
 

@@ -17,7 +17,8 @@ from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.data import SceneBatches
-from ctxmem_env.training.train import losses, optimizers, repaint_context
+from ctxmem_env.training.run import optimizers
+from ctxmem_env.training.train import losses, repaint_context
 
 PARTS = ("repainting", "forward", "backward", "update")
 # What a step of a run may hold beside the loss of one batch: whether the context is repainted, whether a critic pulls.

@@ -4,7 +4,7 @@ A batch is a function of (seed, number) alone, so a resumed run sees what an uni
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -166,12 +166,12 @@ def corrupt(
     return to_uint8(x), noisy
 
 
-def batches(dataset: SceneBatches, start: int, stop: int, workers: int) -> DataLoader:
-    """Batches start .. stop - 1 of `dataset`, rendered ahead by `workers` processes."""
+def batches(dataset: SceneBatches, numbers: Sequence[int], workers: int) -> DataLoader:
+    """Batches of `dataset` by their numbers, rendered ahead by `workers` processes."""
     return DataLoader(
         dataset,
         batch_size=None,
-        sampler=range(start, stop),
+        sampler=numbers,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,

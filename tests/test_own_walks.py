@@ -1,0 +1,111 @@
+"""Walks over the model's own frames: what is remembered is painted, what is asked for is true, and runs go on."""
+
+import dataclasses
+from contextlib import nullcontext
+
+import pytest
+import torch
+from test_training import CONFIG, SIZE, records
+
+from ctxmem_env.camera import move
+from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.scenes import render
+from ctxmem_env.training import ranks
+from ctxmem_env.training.checkpoint import load_checkpoint
+from ctxmem_env.training.own_walks import OwnWalks
+from ctxmem_env.training.train import losses, train
+
+WALKED = dataclasses.replace(
+    CONFIG, num_steps=12, own_walk_length=9, own_walk_session=6, checkpoint_every=6, validate_every=8
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return SceneTransformer(**CONFIG.model)
+
+
+def walks(model, **changes):
+    return OwnWalks(dataclasses.replace(WALKED, **changes), SceneGenerator(model), nullcontext())
+
+
+def test_every_other_step_learns_from_own_walks_and_none_where_they_have_no_length(model):
+    assert [walks(model).serve(step) for step in range(4)] == [False, True, False, True]
+    assert not any(walks(model, own_walk_length=0).serve(step) for step in range(4))
+
+
+def test_the_context_is_what_the_model_painted_on_the_way_and_the_targets_are_true(model):
+    own = walks(model)
+    for step in (1, 3, 5):
+        batch = own.batch(step)
+        assert own.now == {1: 3, 3: 6, 5: 9}[step]  # nine steps in a session of six
+        true, depth = render(own.scenes, batch["poses"], own.fov, SIZE, SIZE)
+        assert torch.equal(batch["frames"], true) and torch.equal(batch["depth"], depth)
+        torch.testing.assert_close(own.world.poses, batch["poses"][:, 0])
+        newest, _ = render(own.scenes, batch["context_poses"][:, :1], own.fov, SIZE, SIZE)
+        apart = (batch["context_frames"][:, 0].int() - newest[:, 0].int()).abs().float().mean()
+        assert apart > 20  # an untrained model paints nothing like the scene
+
+
+def test_a_session_is_a_function_of_the_seed_and_its_number(model):
+    batch, other = walks(model).batch(7), walks(model)
+    other.batch(1)  # of the session before
+    again = other.batch(7)
+    assert all(torch.equal(batch[name], again[name]) for name in batch)
+    assert not torch.equal(batch["frames"], walks(model).batch(1)["frames"])
+    assert not torch.equal(batch["frames"], walks(model, seed=1).batch(7)["frames"])
+
+
+def test_known_is_what_the_true_frames_show(model):
+    own = walks(model)
+    own.batch(1)
+    own.poses[:] = own.opening[:, -1:]  # where the last true frame was taken, and then about face
+    own.now = 0
+    assert own.batch(3)["known"].float().mean() > 0.97
+    own.opening[:] = own.opening[:, -1:]
+    own.given[:] = True
+    own.poses[:] = move(own.opening[:, -1], torch.tensor([0.0, 0.0, torch.pi, 0.0]))[:, None]
+    own.now = 0
+    assert not own.batch(5)["known"].any()
+
+
+def test_scenes_of_a_rank_are_its_share_of_those_of_one_process(model, monkeypatch):
+    def of(rank, size):
+        monkeypatch.setattr(ranks, "rank", lambda: rank)
+        monkeypatch.setattr(ranks, "size", lambda: size)
+        return walks(model).batch(1)["frames"]
+
+    assert torch.equal(of(0, 1), torch.cat([of(0, 2), of(1, 2)]))
+
+
+def test_what_was_never_shown_weighs_as_little_as_an_example(model):
+    batch = walks(model).batch(1)
+    config = dataclasses.replace(WALKED, example_weight=0.0)
+
+    def colour(known, frames):
+        changed = {**batch, "known": torch.full_like(batch["known"], known), "frames": frames}
+        return losses(model, changed, config, torch.Generator().manual_seed(0))[1]["colour"]
+
+    assert colour(False, batch["frames"]) == colour(False, 255 - batch["frames"]) == 0
+    assert colour(True, batch["frames"]) != colour(True, 255 - batch["frames"])
+
+
+def test_a_run_with_own_walks_that_was_cut_off_equals_one_that_was_not(tmp_path):
+    train(WALKED, tmp_path / "whole", quiet=True)
+    (tmp_path / "cut" / "sheet_000008.png").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        train(WALKED, tmp_path / "cut", quiet=True)
+    assert load_checkpoint(tmp_path / "cut" / "latest.safetensors")[1]["step"] == 6
+    (tmp_path / "cut" / "sheet_000008.png").rmdir()
+    train(WALKED, tmp_path / "cut", quiet=True)
+    assert records(tmp_path / "cut") == records(tmp_path / "whole")
+    whole, cut = (load_checkpoint(tmp_path / name / "latest.safetensors")[0] for name in ("whole", "cut"))
+    assert [name for name in whole if not torch.equal(cut[name], whole[name])] == []
+
+
+def test_checkpoints_in_the_middle_of_a_walk_are_refused():
+    message = r"checkpoint_every=7 is not a multiple of own_walk_session=6; walks .* are not kept"
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(WALKED, checkpoint_every=7)
