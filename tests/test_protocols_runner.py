@@ -136,6 +136,7 @@ SMALL = {
     "retrieval": {"strategies": ("recent",), "contexts": (1,), "tours": (0,), "steps": 4, "num_context": 2},
     "new-content": {},
     "sampling": {"denoising": (1,), "tours": (0,), "steps": 2},
+    "domains": {"domains": ("trained", "canyon"), "tours": (0,), "steps": 2, "num_context": 2},
 }
 
 
@@ -171,6 +172,8 @@ def test_every_protocol_measures_test_scenes_and_has_a_table(tmp_path, protocol)
         ("retrieval", {"steps": 3}, "steps=3 is out of range; expected an integer of at least 4"),
         ("sampling", {"denoising": (0,)}, "denoising=0 is out of range"),
         ("sampling", {"num_steps": 2}, "num_steps=2 has no meaning for protocol='sampling'"),
+        ("domains", {"domains": ("temple", "cany")}, r"domains='cany' is unknown. Did you mean 'canyon'\?"),
+        ("domains", {"steps": 0}, "steps=0 is out of range; expected an integer of at least 1"),
         ("new-content", {"tours": (3,)}, r"tours=\(3,\) has no meaning for protocol='new-content'"),
     ],
     ids=str,

@@ -133,12 +133,22 @@ class Evaluate(TorchCommand):
     """Compare a generator with the true scenes, beside painters that copy remembered frames."""
 
     protocol: Literal[
-        "views", "collisions", "transfer", "loop", "horizon", "occlusion", "retrieval", "new-content", "sampling"
+        "views",
+        "collisions",
+        "transfer",
+        "loop",
+        "horizon",
+        "occlusion",
+        "retrieval",
+        "new-content",
+        "sampling",
+        "domains",
     ] = "views"
     """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does;
     whether policies do as well in it as in the scene; whether a place is the same after a way out and back, or after
-    a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; or what denoising
-    steps bring. From loop on an interrupted command goes on when it is given again."""
+    a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; what denoising
+    steps bring; or how it paints places of kinds that training never showed. From loop on an interrupted command goes
+    on when it is given again."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
@@ -169,6 +179,9 @@ class Evaluate(TorchCommand):
     """Of retrieval: numbers of context frames beside --num-context, by default 1, 5, 10, 20 and 30."""
     denoising: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
     """Of sampling: numbers of denoising steps, by default 1, 2, 4 and 8."""
+    domains: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None
+    """Of domains: trained, styles that are held out of training, or freedoom (pip install 'ctxmem-env[doom]'). By
+    default all of them."""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """File that the results are written to. By default results.json, from loop on results_PROTOCOL.json."""
     sheet: Annotated[Path | None, arg(metavar="FILE")] = None

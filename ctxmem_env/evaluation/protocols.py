@@ -24,7 +24,7 @@ from ctxmem_env.world import SceneWorld
 class Walks:
     """True walks through n scenes: frames (n, T, H, W, 3) uint8, depth (n, T, H, W), poses (n, T, 6).
 
-    The first `seeded` of the T frames are the tour and the first frame; the others are the walk.
+    The first `seeded` of the T frames are the tour and the first frame; the others are the walk. `fov` in degrees.
     """
 
     frames: Tensor
@@ -32,16 +32,20 @@ class Walks:
     poses: Tensor
     seeded: int
     seeds: list[int]
+    fov: float = DEFAULT_FOV
 
 
-def true_walks(seeds: list[int], steps: int, tour_frames: int, height: int, width: int) -> Walks:
+def true_walks(
+    seeds: list[int], steps: int, tour_frames: int, height: int, width: int, style: str | None = None
+) -> Walks:
     """Walks of `steps` steps, each a function of its scene's seed, after a tour of `tour_frames` frames.
 
     Poses are shifted, so that no view is repeated to the pixel; a few copies of those would outweigh all other frames.
+    With a `style` the scenes are of that one.
     """
     scenes, poses = [], []
     for seed in seeds:
-        scene, rng = build_scene(seed), np.random.default_rng(seed)
+        scene, rng = build_scene(seed, style), np.random.default_rng(seed)
         walk = shift(random_walk(scene, steps + 1, rng), rng)
         scenes.append(scene)
         poses.append(torch.cat([tour(scene, tour_frames + 1, rng, walk[0]), walk[1:]]))
@@ -105,8 +109,8 @@ def follow(
         frames, poses = walks.frames[i, :seeded].to(device), walks.poses[i, :seeded].to(device)
         depth = walks.depth[i, :seeded].to(device)
         if not exact_seed_depth:
-            depth = generator.estimate_depth(frames, poses, torch.full((seeded,), DEFAULT_FOV, device=device))
-        world.reset(i, frames, depth, poses, DEFAULT_FOV, seed)
+            depth = generator.estimate_depth(frames, poses, torch.full((seeded,), walks.fov, device=device))
+        world.reset(i, frames, depth, poses, walks.fov, seed)
     steps = []
     for t in range(seeded, walks.poses.shape[1]):
         steps.append(world.advance(motion_between(world.poses, walks.poses[:, t].to(device))))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.evaluation.domains import domains_cases, measure_domains
 from ctxmem_env.evaluation.horizon import horizon_cases, measure_horizon
 from ctxmem_env.evaluation.loop import loop_cases, measure_loop
 from ctxmem_env.evaluation.metrics import check_ssim
@@ -38,6 +39,7 @@ PROTOCOLS = {
     "retrieval": Protocol(retrieval_cases, measure_retrieval, ssim=True),
     "new-content": Protocol(new_content_cases, measure_new_content, combine_new_content),
     "sampling": Protocol(sampling_cases, measure_sampling, ssim=True),
+    "domains": Protocol(domains_cases, measure_domains, ssim=True),
 }
 
 
@@ -65,7 +67,7 @@ def evaluate_protocol(
         device: a torch device.
         split: of scene seeds; figures that are published come from "test".
         options: of the protocol's functions, such as num_context, num_steps, tours, turns, horizons, strategies,
-            contexts or denoising.
+            contexts, denoising or domains.
 
     Raises:
         ValueError: an unknown protocol or option, a value out of range, torchmetrics missing where SSIM is measured, or

@@ -21,6 +21,11 @@ _FIGURES = {
     "own_ssim": ("SSIM to its own", 1, 3),
     "replay_db": ("replay, dB", 1, 2),
     "replay_ssim": ("replay, SSIM", 1, 3),
+    "copy_db": ("copy of the best, dB", 1, 2),
+    "gain_db": ("better by, dB", 1, 2),
+    "rollout_db": ("own frames, dB", 1, 2),
+    "rollout_copy_db": ("copy among own frames, dB", 1, 2),
+    "rollout_gain_db": ("better by, own frames, dB", 1, 2),
     "loop_db": ("loop, dB", 1, 2),
     "loop_ssim": ("loop, SSIM", 1, 3),
     "first_db": ("first look against the truth, dB", 1, 2),
@@ -43,7 +48,9 @@ _FIGURES = {
 _APPEARANCE = ("gradient_ratio", "contrast_ratio", "colour_distance")
 _LABELS = {
     "path": "way",
+    "domain": "domain",
     "tour": "true frames first",
+    "depth": "their depth",
     "steps": "steps",
     "retrieval": "retrieval",
     "context": "context frames",
