@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ctxmem_env.evaluation.policies import ENV_IDS, evaluate_policy
+from ctxmem_env.filming import LAYOUTS, Filmed
 from ctxmem_env.policies import Policy, environment_arguments, make_policy
 from ctxmem_env.recording import write_video
 from ctxmem_env.scenes import SPLITS
@@ -46,6 +47,7 @@ def make_parser(description: str, task: str = "point_goal") -> argparse.Argument
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="that torch may use")
     parser.add_argument("--video", help="an .mp4 or .gif file of the episode in the first scene")
+    parser.add_argument("--layout", choices=LAYOUTS, default="panel", help="of the video")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -72,6 +74,7 @@ def film(policy: Policy, args: argparse.Namespace, kwargs: dict) -> str:
     """The first of those episodes once more, as a video."""
     arguments = environment_arguments(policy) | kwargs | {"render_mode": "rgb_array"}
     env = gym.make(args.env_id, task=args.task, max_episode_steps=args.max_episode_steps, **arguments)
+    env = Filmed(env, args.layout)
 
     def pictures():
         observation, _ = env.reset(seed=args.seed, options={"scene": SPLITS[args.split][0]})

@@ -129,7 +129,8 @@ def run(algorithm: type[BaseAlgorithm], name: str, policy: str, args: argparse.N
     if saved.is_file():
         results["policy"] = str(saved)
     if importlib.util.find_spec("matplotlib") and '"episodes"' in (out / "curve.jsonl").read_text():
-        results["picture"] = str(plot_learning_curve(out / "curve.jsonl", out / "curve.png"))
+        plot_learning_curve(out / "curve.jsonl", out / "curve.png")
+        results["picture"] = str(out / "curve.png")
     return results | {"interrupted": interrupted, "seconds": seconds_so_far(out)}
 
 

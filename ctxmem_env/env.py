@@ -12,7 +12,7 @@ from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, batch_of_one
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
-from ctxmem_env.recording import Window, draw_panel
+from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.saving import load_world, save_world
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import OBSERVATIONS, check_prompt, check_settings, check_start, make_observation_space
@@ -188,7 +188,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     """  # noqa: E501
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 12}  # noqa: RUF012
-    _own = ("_np_random", "_np_random_seed", "_sight", "_context", "_path")
+    _own = ("_np_random", "_np_random_seed", "_sight", "_context", "_path", "_rewards", "_motion")
 
     def __init__(
         self,
@@ -244,6 +244,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         self._sight: Sight | None = None
         self._context: Context | None = None  # of the last step
         self._path: list[np.ndarray] = []  # poses since reset
+        self._rewards: list[float] = []  # since reset, or since the world was loaded
+        self._motion: np.ndarray | None = None  # that the last action asked for
         self._window = Window()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -255,7 +257,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         opening = draw_opening(self.settings, self._world, start, self.np_random)
         opening.reset(self._world, self.settings.task, 0)
         self._enter(opening.scenes, 0)
-        self._path = []
+        self._path, self._rewards, self._motion = [], [], None
         return self._see(
             see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
         )
@@ -263,21 +265,31 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def step(self, action):
         """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
         world = self.world
-        step = world.advance(self._actions.to_motion(batch_of_one(action)))
+        motion = self._actions.to_motion(batch_of_one(action))
+        step = world.advance(motion)
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
+        self._rewards.append(float(reward[0]))
+        self._motion = to_numpy(motion[0])
         observation, info = self._see(see_step(step, self.settings.task), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
     def render(self) -> np.ndarray | None:
-        """With "rgb_array" a panel, uint8 (height, width, 3); with "human" a window shows it."""
+        """With "rgb_array" a panel, uint8 (height, width, 3), as notebooks show it; with "human" a window shows it."""
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render_mode; pass one to gymnasium.make.")
             return None
-        panel = draw_panel(make_view(self._sight, self._context, self._path, self.world.fov))
+        panel = draw_panel(self.view())
         if self.render_mode == "rgb_array":
             return panel
         self._window.show(panel, self.metadata["render_fps"])
         return None
+
+    def view(self, **extra: Any) -> View:
+        """What `render` draws; `extra` is what else `ctxmem_env.recording.View` may have, such as a true frame."""
+        world = self.world
+        memory = to_numpy(world.memory.poses[0, : int(world.memory.lengths[0])])
+        extra = {"remembered": memory, "rewards": list(self._rewards), "motion": self._motion} | extra
+        return make_view(self._sight, self._context, self._path, world.fov, **extra)
 
     def restore_state(self, state: FaceState):
         """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.

@@ -13,12 +13,13 @@ Arrays, for n remembered frames of H x W pixels, oldest first, and k context slo
   float32 (1, k): what is seen.
 - `context.frames` uint8 (k, H, W, 3), `context.depth` float16 (k, H, W), `context.poses` float32 (k, 6) and
   `context.mask` bool (k,): of the last step, if there was one.
-- `path` float32 (T, 6): poses since reset.
+- `path` float32 (T, 6): poses since reset; `rewards` float32 (R,): of the steps since then; `motion` float32 (4,): what
+  the last action asked for, zeros where there was none.
 
 Facts: `package`, its version; `settings`, the arguments that must agree; `frame`, height and width; `generator`, its
 name, and the SHA-256 of its weights file or null; `count`, frames that were ever remembered; the lengths `length` n,
-`slots` S and `path` T, and whether there is a `context`; `collided`; `prompts`, what is to be shown, in words;
-`random`, the state of `np_random` and its seed; `task` and `eviction`, what these keep besides tensors.
+`slots` S, `path` T and `rewards` R, and whether there is a `context`; `collided`; `prompts`, what is to be shown, in
+words; `random`, the state of `np_random` and its seed; `task` and `eviction`, what these keep besides tensors.
 """
 
 from collections.abc import Iterator
@@ -65,11 +66,12 @@ def save_world(path: str | Path, settings: Settings, world: SceneWorld, state: F
         "package": version("ctxmem-env"),
         "settings": settings.of_worlds,
         "frame": [settings.height, settings.width],
-        "generator": _identity(settings, world),
+        "generator": identify_generator(settings, world),
         "length": int(memory.lengths[0]),
         "count": int(memory.counts[0]),
         "slots": used,
         "path": len(own["_path"]),
+        "rewards": len(own["_rewards"]),
         "context": own["_context"] is not None,
         "collided": bool(own["_sight"].collided[0]),
         "prompts": state.world.parts["prompts"],
@@ -95,6 +97,8 @@ def save_world(path: str | Path, settings: Settings, world: SceneWorld, state: F
             parts = replace(own["_context"], depth=depth)
             yield from ((f"context.{name}", to_array(getattr(parts, name)[0])) for name in _CONTEXT)
         yield "path", np.stack(own["_path"])
+        yield "rewards", np.asarray(own["_rewards"], np.float32)
+        yield "motion", np.zeros(4, np.float32) if own["_motion"] is None else own["_motion"]
 
     return write_world_file(path, facts, arrays())
 
@@ -107,7 +111,7 @@ def load_world(path: str | Path, settings: Settings, world: SceneWorld, any_gene
             settings or, unless `any_generator`, by another generator. Each names the path.
     """
     with WorldFile(path) as file:
-        _check_fit(file, settings, None if any_generator else _identity(settings, world))
+        _check_fit(file, settings, None if any_generator else identify_generator(settings, world))
         present = world.clone_state()
         spec = _specify(file, settings, world, present.memory)
         arrays = {name: torch.from_numpy(file.read(name)).to(world.device) for name in _match(file, spec)}
@@ -137,8 +141,8 @@ def _check_fit(file: WorldFile, settings: Settings, generator: dict[str, str | N
     same = generator is None or painter.get("sha256") == generator["sha256"]
     if not same or (generator and generator["sha256"] is None and painter.get("name") != generator["name"]):
         file.refuse(
-            f"was painted by {_tell(painter)}, and this environment has {_tell(generator)}; open it with the first, or "
-            "pass any_generator=True to go on with the second"
+            f"was painted by {tell_generator(painter)}, and this environment has {tell_generator(generator)}; open it "
+            "with the first, or pass any_generator=True to go on with the second"
         )
 
 
@@ -152,7 +156,7 @@ def _specify(file: WorldFile, settings: Settings, world: SceneWorld, memory: Mem
         return value
 
     bound = settings.memory_capacity or 2**40
-    length, path = count("length", 1, bound), count("path", 1)
+    length, path, rewards = count("length", 1, bound), count("path", 1), count("rewards", 0)
     count("count", length)
     slots = count("slots", length, bound if settings.memory_capacity else length)
     k, size = settings.num_context, (settings.height, settings.width)
@@ -165,6 +169,7 @@ def _specify(file: WorldFile, settings: Settings, world: SceneWorld, memory: Mem
         spec[f"memory.depth.{first}"] = ("float16", (block, *size))
     spec |= {"memory.poses": ("float32", (length, 6)), "memory.times": ("int64", (length,))}
     spec |= {"memory.slots": ("int64", (slots,)), "path": ("float32", (path, 6))}
+    spec |= {"rewards": ("float32", (rewards,)), "motion": ("float32", (4,))}
     present = {"world": world.clone_state().parts, "task": vars(settings.task)}
     present["eviction"] = vars(memory.eviction) if memory.eviction else {}
     for prefix, own in present.items():
@@ -201,7 +206,8 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
         settings.memory_capacity is not None or torch.equal(slots, order)
     )
     fits &= int(times[0]) >= 0 and int(times[-1]) == facts["count"] - 1 and bool((times.diff() > 0).all())
-    fits &= all(bool(arrays[name].isfinite().all()) for name in ("memory.poses", "world.poses", "path"))
+    finite = ("memory.poses", "world.poses", "path", "rewards", "motion")
+    fits &= all(bool(arrays[name].isfinite().all()) for name in finite)
     if not fits or not bool(depth.isfinite().all()):
         raise ValueError("slots, times, poses or depth that do not fit each other")
     check_fov("fov", float(arrays["world.fov"][0]))
@@ -236,16 +242,20 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
         "_sight": Sight(frames, depth, parts["poses"].clone(), times, overlap, collided, goal, task.inform()),
         "_context": context,
         "_path": list(arrays["path"].cpu().numpy()),
+        "_rewards": arrays["rewards"].tolist(),
+        "_motion": arrays["motion"].cpu().numpy() if facts["rewards"] else None,
     }
     return FaceState(replace(present, memory=memory, generators=[rng[0]], parts=parts), vars(task), own)
 
 
-def _identity(settings: Settings, world: SceneWorld) -> dict[str, str | None]:
+def identify_generator(settings: Settings, world: SceneWorld) -> dict[str, str | None]:
+    """Name of the generator that paints a world, and the SHA-256 of its weights, None where it has none."""
     kind = type(world.generator)
     name = settings.model if isinstance(settings.model, str) else f"{kind.__module__}.{kind.__qualname__}"
     return {"name": name, "sha256": getattr(world.generator, "weights_sha256", None)}
 
 
-def _tell(generator: dict[str, Any]) -> str:
+def tell_generator(generator: dict[str, Any]) -> str:
+    """The same in words."""
     sha256 = generator.get("sha256")
     return f"{generator.get('name')!r}" + (f" (weights of SHA-256 {sha256[:12]})" if isinstance(sha256, str) else "")

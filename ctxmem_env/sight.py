@@ -90,10 +90,18 @@ def to_info(tensor: Tensor) -> np.ndarray | bool | float | int:
     return to_numpy(tensor) if tensor.ndim else tensor.item()
 
 
-def make_view(sight: Sight, context: Context | None, path: Sequence[np.ndarray], fov: Tensor, world: int = 0) -> View:
+def make_view(
+    sight: Sight,
+    context: Context | None,
+    path: Sequence[np.ndarray],
+    fov: Tensor,
+    world: int = 0,
+    **extra: Any,
+) -> View:
     """What a panel shows of one world.
 
-    context: of the last step, None before the first; path: poses (6,) since reset; fov: (n,) in degrees.
+    context: of the last step, None before the first; path: poses (6,) since reset; fov: (n,) in degrees; extra: what
+    else a `View` may have.
     """
     frame, slots = to_numpy(sight.frames[world]), sight.times.shape[1]
     used = sight.times[world] >= 0
@@ -101,4 +109,5 @@ def make_view(sight: Sight, context: Context | None, path: Sequence[np.ndarray],
         frames, poses = np.zeros((0, *frame.shape), np.uint8), np.zeros((0, 6))
     else:
         frames, poses = to_numpy(context.frames[world][used]), to_numpy(context.poses[world][used])
-    return View(frame, np.stack(path), float(fov[world]), slots, frames, poses, to_numpy(sight.overlap[world][used]))
+    overlap, numbers = (to_numpy(part[world][used]) for part in (sight.overlap, sight.times))
+    return View(frame, np.stack(path), float(fov[world]), slots, frames, poses, overlap, numbers, **extra)

@@ -100,6 +100,8 @@ ALLOWED = {
     },
     "sb3": set(),
     "plotting": set(),
+    "filming": {"evaluation", "recording", "scenes", "settings", "true_scene"},
+    "episodes": {"atomic", "saving"},
     "policies": {"actions", "atomic", "camera", "dynamics", "settings"},
     "testing": {"generator"},
     "training": {"atomic", "camera", "config", "device", "evaluation", "generator", "retrieval", "scenes", "world"},

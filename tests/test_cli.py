@@ -96,6 +96,38 @@ def test_gif_and_plain_layout(true_rollout, tmp_path):
         assert video.size == (384, 384)
 
 
+def test_an_episode_comes_back_as_the_same_video(run, fail, untrained_model, tmp_path):
+    options = ("--model", untrained_model, "--steps", 3, "--layout", "plain", "--out", tmp_path / "one.mp4")
+    first, _ = run("rollout", *options, "--save-episode", tmp_path / "walk.json")
+    again, err = run("rollout", "--replay", tmp_path / "walk.json", "--layout", "plain", "--out", tmp_path / "two.mp4")
+    assert again["identical"] and again["frames"] == first["frames"] and "recorded ones" not in err
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+    episode = json.loads((tmp_path / "walk.json").read_text())
+    episode["actions"][1] = (episode["actions"][1] + 3) % 9
+    (tmp_path / "walk.json").write_text(json.dumps(episode))
+    changed, err = run("rollout", "--replay", tmp_path / "walk.json", "--out", tmp_path / "two.mp4")
+    assert not changed["identical"] and "ctxmem: frame 2 and 1 after it are not the recorded ones" in err
+    told = fail("rollout", "--replay", tmp_path / "walk.json", "--retrieval", "none")
+    assert "replay and retrieval were both given" in told
+
+
+def test_how_the_world_agrees_with_the_true_scene_is_told(run, untrained_model, tmp_path):
+    options = ("--model", untrained_model, "--steps", 2, "--out", tmp_path / "a.gif")
+    assert run("rollout", *options)[0]["true_psnr"] > 3
+    assert run("rollout", *options, "--no-truth")[0]["true_psnr"] is None
+
+
+def test_quiet_is_quiet(run, true_rollout):
+    assert "2/2" in true_rollout("--steps", 2)[1]
+    assert true_rollout("--steps", 2, "--quiet")[1] == ""
+
+
+def test_a_walk_is_plotted(true_rollout, tmp_path):
+    results, _ = true_rollout("--steps", 3, "--plot", tmp_path / "plots")
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["memory.png", "trajectory.png"]
+    assert results["plot"] == str(tmp_path / "plots")
+
+
 def test_names_and_counts():
     assert parse_actions("forward*2, turn_left ,stay*1") == [1, 1, 5, 0]
 

@@ -1,5 +1,6 @@
 """Panels and videos."""
 
+import io
 import re
 import subprocess
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ctxmem_env.recording import View, draw_panel, write_video
+from ctxmem_env.recording.drawing import CAMERA
 
 
 def view(context=3, num_context=8, steps=20, shape=(32, 32), **changes):
@@ -59,6 +61,52 @@ def test_the_map_turns_with_the_camera():
     left, right = view(), view()
     left.poses[-1, 3], right.poses[-1, 3] = 1.0, -1.0
     assert not np.array_equal(draw_panel(left), draw_panel(right))
+
+
+def test_a_true_frame_stands_beside_the_view_and_changes_nothing_else_of_its_column():
+    true = (17, 201, 88)
+    alone = draw_panel(view())
+    both = draw_panel(view(true_frame=np.broadcast_to(np.uint8(true), (32, 32, 3)), psnr=20.0))
+    assert has_colour(both, true) == 384 * 384
+    assert both.shape[1] == alone.shape[1] + 400
+    np.testing.assert_array_equal(both[34:418, :400], alone[34:418, :400])
+
+
+@pytest.mark.parametrize("axis", range(4))
+def test_keys_tell_the_directions_of_the_last_action(axis):
+    motion = np.zeros(4)
+    shown = []
+    for sign in (-1, 0, 1):
+        motion[axis] = 0.25 * sign
+        keys = np.asarray(draw_panel(view(rewards=[0.0], motion=motion.copy())))[-110:, :290]
+        shown.append(keys)
+        # One key of 36 x 36 pixels, less its round corners and its name.
+        assert (sign == 0) == (has_colour(keys, CAMERA) == 0) and has_colour(keys, CAMERA) < 36 * 36
+    assert not np.array_equal(shown[0], shown[2])
+
+
+def test_the_curve_of_rewards_ends_where_their_sum_is():
+    rise, fall = (np.asarray(draw_panel(view(rewards=rewards)))[-110:, 300:] for rewards in ([1, 1], [1, -3]))
+    last = [np.nonzero(np.abs(curve.astype(int) - CAMERA).sum(-1) < 40)[0][-1] for curve in (rise, fall)]
+    columns = [np.nonzero((np.abs(curve.astype(int) - CAMERA).sum(-1) < 40).any(0))[0].max() for curve in (rise, fall)]
+    ends = [
+        np.nonzero(np.abs(curve[:, column].astype(int) - CAMERA).sum(-1) < 40)[0].mean()
+        for curve, column in zip((rise, fall), columns, strict=True)
+    ]
+    assert ends[0] < ends[1] <= max(last)  # high where it rose, low where it fell
+
+
+def test_remembered_cameras_are_on_the_map():
+    none, many = draw_panel(view()), draw_panel(view(remembered=np.tile([1.0, 1.5, 1.5, 0, 0, 0], (3, 1))))
+    assert not np.array_equal(none[:, 400:], many[:, 400:])
+    np.testing.assert_array_equal(none[:, :400], many[:, :400])
+
+
+def test_a_notebook_shows_pictures_and_no_other_arrays():
+    panel = draw_panel(view())
+    with Image.open(io.BytesIO(panel._repr_png_())) as shown:
+        np.testing.assert_array_equal(np.asarray(shown), panel)
+    assert panel[..., 0]._repr_png_() is None and (panel / 2)._repr_png_() is None
 
 
 def pictures(n, height=40, width=60):

@@ -4,6 +4,7 @@ Results are one JSON object, the last line on standard output; progress and note
 """
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -67,7 +68,17 @@ class Rollout(TorchCommand):
     fps: float = 12
     """Frames per second of the video."""
     layout: Literal["panel", "plain"] = "panel"
-    """The frame with the retrieved frames and a map, or the frame alone."""
+    """The frame with the true one, the retrieved frames, a map, keys and rewards; or the frame alone."""
+    no_truth: bool = False
+    """Do not draw the true scene beside the generated world."""
+    save_episode: Annotated[Path | None, arg(metavar="FILE")] = None
+    """JSON file to keep the seed, the options and the actions in, from which --replay makes the same frames."""
+    replay: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Episode to play again, in place of all that says where to go."""
+    any_generator: bool = False
+    """Let another generator than the recorded one play the episode of --replay."""
+    plot: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Folder for pictures of the walk from above and of what was retrieved; needs matplotlib."""
     device: str = "auto"
     """Torch device; auto is CUDA where there is one."""
 
@@ -116,8 +127,6 @@ class Train(Command):
     """Folder of checkpoints, logs and samples. By default runs/NAME, with the name in the config."""
     device: str = "cpu"
     """Torch device."""
-    quiet: bool = False
-    """No progress bar."""
 
     def run(self) -> dict:
         from ctxmem_env.config import TrainConfig, load_config
@@ -188,8 +197,6 @@ class Evaluate(TorchCommand):
     """PNG file of walks, generated above true; from loop on one file for each case."""
     device: str = "auto"
     """Torch device; auto is CUDA where there is one."""
-    quiet: bool = False
-    """No progress bar."""
 
     def run(self) -> dict:
         from ctxmem_env.cli.evaluate import evaluate_command
@@ -207,11 +214,22 @@ Subcommand = (
 )
 
 
+def _start_logging(command: Command) -> None:
+    """What the package logs goes to standard error; with --quiet only warnings do, with --debug everything."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("ctxmem: %(message)s"))
+    logger = logging.getLogger("ctxmem_env")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG if command.debug else logging.WARNING if command.quiet else logging.INFO)
+    logger.propagate = False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
     command = tyro.cli(
         Subcommand, prog="ctxmem", description=DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
     )
+    _start_logging(command)
     try:
         results = command.run()
     except (ValueError, OSError) as error:

@@ -11,6 +11,8 @@ class Command:
 
     debug: bool = False
     """Show where an error comes from. CTXMEM_DEBUG=1 does the same."""
+    quiet: bool = False
+    """No progress and no notes on standard error; errors are still told."""
 
 
 @dataclass(frozen=True, kw_only=True)

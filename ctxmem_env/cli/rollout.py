@@ -1,52 +1,78 @@
 """`ctxmem rollout`: drive an environment along a path, film it, and measure how it looks when it returns."""
 
-import sys
+import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.cli import Rollout
 from ctxmem_env.cli.drive import choose_drive
+from ctxmem_env.episodes import Episode, RecordEpisode, Shown, load_episode, open_episode, replay
 from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.metrics import psnr
+from ctxmem_env.filming import Filmed
+from ctxmem_env.plotting import check_plots, plot_memory, plot_trajectory
 from ctxmem_env.recording import write_video
 
 IDS = {"generated": "CtxMemScene-v0", "true": "CtxMemTrueScene-v0"}
 _SAME_PLACE = 0.05  # metres
 _SAME_ANGLE = np.radians(2.0)
 _AWAY = 8  # steps between two visits
-_PLAIN_SIZE = 384  # pixels
+# What may be said beside --replay; all else is in the episode.
+_OF_REPLAY = (
+    "replay",
+    "out",
+    "fps",
+    "layout",
+    "no_truth",
+    "any_generator",
+    "plot",
+    "device",
+    "threads",
+    "quiet",
+    "debug",
+)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Episode:
-    """What was seen: frames uint8 (H, W, 3), their poses (6,), and the seconds that stepping took."""
+class Walk:
+    """What was seen: frames uint8 (H, W, 3), infos, the seconds that stepping took, and, of a replay, what was same."""
 
     frames: list[np.ndarray] = field(default_factory=list)
-    poses: list[np.ndarray] = field(default_factory=list)
+    infos: list[dict] = field(default_factory=list)
     seconds: float = 0.0
-
-    def see(self, frame: np.ndarray, info: dict) -> None:
-        self.frames.append(frame)
-        self.poses.append(info["pose"])
+    same: list[bool] = field(default_factory=list)
 
 
 def rollout(command: Rollout) -> dict:
     """Run the command, write its video, and return what is to be printed. ValueError for input that does not fit."""
-    if command.steps is not None:
-        check_integer("steps", command.steps, 1)
     if command.out.suffix not in (".mp4", ".gif"):
         raise ValueError(f"out={str(command.out)!r}; expected a file that ends in .mp4 or .gif.")
+    if command.plot is not None:
+        check_plots()
+    results = _play_again(command) if command.replay is not None else _drive(command)
+    return {name: str(value) if isinstance(value, Path) else value for name, value in results.items()}
+
+
+def _drive(command: Rollout) -> dict:
+    """A walk as the options say."""
+    if command.steps is not None:
+        check_integer("steps", command.steps, 1)
+    if command.any_generator:
+        raise ValueError("any_generator was given without replay; leave it out.")
     drive = choose_drive(command)
     for note in drive.notes:
-        print(f"ctxmem: {note}", file=sys.stderr)
+        logger.info(note)
     model = {} if command.env == "true" else {"model": command.model}
     env = gym.make(
         IDS[command.env],
@@ -60,27 +86,22 @@ def rollout(command: Rollout) -> dict:
     )
     height, width, _ = env.observation_space.shape
     options = {"scene": command.scene, "tour": command.tour, **drive.start(command, width / height)}
-    if command.image is not None:
-        options["image"] = str(command.image)
-    if command.capture is not None:
-        options["capture"] = str(command.capture)
-    episode = Episode()
-    try:
-        video = write_video(command.out, _film(env, command, drive.actions, options, episode), command.fps)
-    finally:
-        env.close()
-    similarity, revisits = revisit_psnr(np.stack(episode.frames), np.stack(episode.poses))
-    return {
-        "frames": len(episode.frames),
-        "steps_per_second": round(len(drive.actions) / episode.seconds, 2),
-        "revisit_psnr": None if similarity is None else round(similarity, 2),
-        "revisits": revisits,
-        "video": str(video),
+    for name in ("image", "capture"):
+        if getattr(command, name) is not None:
+            options[name] = str(getattr(command, name))
+    options = {name: value for name, value in options.items() if value is not None}
+    recorder = RecordEpisode(env)
+    filmed, walk = Filmed(recorder, command.layout, not command.no_truth), Walk()
+    moments = _moments(filmed, command.seed, options, drive.actions)
+    results = _film(filmed, moments, len(drive.actions), command, walk)
+    if command.save_episode is not None:
+        results["episode"] = recorder.episode().save(command.save_episode)
+    return results | {
         "seed": command.seed,
         "scene": command.scene,
-        "image": None if command.image is None else str(command.image),
-        "capture": None if command.capture is None else str(command.capture),
-        "trajectory": None if command.trajectory is None else str(command.trajectory),
+        "image": command.image,
+        "capture": command.capture,
+        "trajectory": command.trajectory,
         "env": IDS[command.env],
         "model": None if command.env == "true" else command.model,
         "retrieval": command.retrieval,
@@ -88,27 +109,74 @@ def rollout(command: Rollout) -> dict:
     }
 
 
-def _film(env: gym.Env, command: Rollout, actions: list, options: dict, episode: Episode) -> Iterator[np.ndarray]:
-    """Walks, and yields a picture of every frame, the first one included."""
+def _play_again(command: Rollout) -> dict:
+    """The episode of a file."""
+    for option in fields(command):
+        if option.name not in _OF_REPLAY and getattr(command, option.name) != option.default:
+            name = option.name.replace("_", "-")
+            raise ValueError(
+                f"replay and {name} were both given, but the episode says where to go; leave out --{name}."
+            )
+    episode: Episode = load_episode(command.replay)
+    env = open_episode(episode, device=command.device, render_mode="rgb_array")
+    filmed, walk = Filmed(env, command.layout, not command.no_truth), Walk()
+    moments = replay(episode, filmed, command.any_generator)
+    results = _film(filmed, moments, len(episode.frames) - 1, command, walk)
+    identical = all(walk.same)
+    if not identical:
+        first = walk.same.index(False)
+        logger.warning(
+            f"frame {first} and {len(walk.same) - sum(walk.same) - 1} after it are not the recorded ones to the bit: "
+            "another machine or version rounds differently, or another generator painted them"
+        )
+    return results | {"replay": command.replay, "identical": identical, "env": episode.env_id, "seed": episode.seed}
 
-    def picture() -> np.ndarray:
-        return env.render() if command.layout == "panel" else _enlarge(episode.frames[-1])
 
-    episode.see(*env.reset(seed=command.seed, options=options))
-    yield picture()
-    with tqdm(actions, desc="rollout", unit="step", dynamic_ncols=True) as progress:
-        for action in progress:
-            began = time.perf_counter()
-            frame, _, _, _, info = env.step(action)
-            episode.seconds += time.perf_counter() - began
-            episode.see(frame, info)
-            yield picture()
+def _moments(env: gym.Env, seed: int, options: dict[str, Any], actions: list) -> Iterator[Shown]:
+    observation, info = env.reset(seed=seed, options=options)
+    yield Shown(observation, 0.0, False, False, info, True)
+    for action in actions:
+        yield Shown(*env.step(action), True)
 
 
-def _enlarge(frame: np.ndarray) -> np.ndarray:
-    height, width, _ = frame.shape
-    scale = max(1, _PLAIN_SIZE // max(height, width))
-    return np.array(Image.fromarray(frame).resize((width * scale, height * scale), Image.Resampling.BICUBIC))
+def _film(env: Filmed, moments: Iterable[Shown], steps: int, command: Rollout, walk: Walk) -> dict:
+    """Writes the video of what happens, and returns the figures of it."""
+
+    def see(moment: Shown) -> np.ndarray:
+        walk.frames.append(env.unwrapped.view().frame)
+        walk.infos.append(moment.info)
+        walk.same.append(moment.same)
+        return env.render()
+
+    def pictures() -> Iterator[np.ndarray]:
+        rest = iter(moments)
+        yield see(next(rest))  # before there is a bar: whatever is refused, is refused here
+        with tqdm(total=steps, desc="rollout", unit="step", dynamic_ncols=True, disable=command.quiet) as progress:
+            for _ in range(steps):
+                began = time.perf_counter()
+                moment = next(rest)
+                walk.seconds += time.perf_counter() - began
+                yield see(moment)
+                progress.update()
+
+    try:
+        video = write_video(command.out, pictures(), command.fps)
+    finally:
+        env.close()
+    similarity, revisits = revisit_psnr(np.stack(walk.frames), np.stack([info["pose"] for info in walk.infos]))
+    results = {
+        "frames": len(walk.frames),
+        "steps_per_second": round(steps / walk.seconds, 2) if steps else None,
+        "revisit_psnr": None if similarity is None else round(similarity, 2),
+        "revisits": revisits,
+        "true_psnr": round(float(np.mean(env.likeness[1:])), 2) if len(env.likeness) > 1 else None,
+        "video": video,
+    }
+    if command.plot is not None:
+        plot_trajectory(walk.infos, command.plot / "trajectory.png")
+        plot_memory(walk.infos, command.plot / "memory.png")
+        results["plot"] = command.plot
+    return results
 
 
 def revisit_psnr(frames: np.ndarray, poses: np.ndarray) -> tuple[float | None, int]:
