@@ -244,8 +244,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         self._sight: Sight | None = None
         self._context: Context | None = None  # of the last step
         self._path: list[np.ndarray] = []  # poses since reset
-        self._rewards: list[float] = []  # since reset, or since the world was loaded
-        self._motion: np.ndarray | None = None  # that the last action asked for
+        self._rewards, self._motion = [], None  # of the steps since reset, and what the last one asked for
         self._window = Window()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -286,10 +285,9 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     def view(self, **extra: Any) -> View:
         """What `render` draws; `extra` is what else `ctxmem_env.recording.View` may have, such as a true frame."""
-        world = self.world
-        memory = to_numpy(world.memory.poses[0, : int(world.memory.lengths[0])])
-        extra = {"remembered": memory, "rewards": list(self._rewards), "motion": self._motion} | extra
-        return make_view(self._sight, self._context, self._path, world.fov, **extra)
+        poses, length = self.world.memory.poses[0], int(self.world.memory.lengths[0])
+        extra = {"remembered": to_numpy(poses[:length]), "rewards": self._rewards[:], "motion": self._motion} | extra
+        return make_view(self._sight, self._context, self._path, self.world.fov, **extra)
 
     def restore_state(self, state: FaceState):
         """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.
