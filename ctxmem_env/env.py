@@ -161,7 +161,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     | Parameter         | Type            | Default      | Description                                                   |
     |-------------------|-----------------|--------------|---------------------------------------------------------------|
-    | `model`           | str             | `"nano"`     | A packaged model or a folder, loaded at the first reset, once for each process; or a `ctxmem_env.generator.Generator` |
+    | `model`           | str             | `"nano"`     | A packaged model, a folder, or `wan:` and a folder or hub id; loaded at the first reset, once for each process; or a `ctxmem_env.generator.Generator` |
     | `task`            | str             | `"roam"`     | See Rewards                                                   |
     | `reward`          | str             | `"dense"`    | `"dense"` or `"sparse"`; see Rewards                          |
     | `actions`         | str             | `"discrete"` | See Action Space                                              |

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from ctxmem_env.bench.machine import synchronize
-from ctxmem_env.generator import Context, Generator
+from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 
 
 class Stopwatch:
@@ -103,5 +103,6 @@ def network_flops(generator: Generator, num_context: int, device: torch.device) 
     mask = torch.ones(1, num_context, dtype=torch.bool, device=device)
     context = Context(frames[None], depth[None], poses[None], mask, features)
     drawn = [torch.Generator().manual_seed(0)]
-    steps = generator.default_num_steps
-    return NetworkFlops(encode, count_flops(lambda: generator.generate(poses[:1], context, fov[:1], steps, drawn)))
+    way = poses[:1, None].expand(-1, traits_of(generator).frames_per_step, -1)
+    rest = context, fov[:1], generator.default_num_steps, drawn
+    return NetworkFlops(encode, count_flops(lambda: generate_along(generator, way, *rest)))

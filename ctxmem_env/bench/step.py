@@ -14,7 +14,7 @@ from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.device import available_bytes, resolve_device
 from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.errors import check_integer
-from ctxmem_env.generator import Generator, load_generator
+from ctxmem_env.generator import Generator, load_generator, traits_of
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.scenes import build_scene, random_walk
 
@@ -42,12 +42,15 @@ class Walk:
             retrieval=self.watch.timed("retrieval", get_retrieval("fov")),
             num_context=num_context,
             tour=0,
+            collisions=traits_of(generator).predicts_depth,
             device=device,
         )
         self.env.reset(seed=_SEED)
         dynamics = self.env.world.dynamics
-        dynamics.limit = self.watch.timed("collision", dynamics.limit)
+        if dynamics is not None:
+            dynamics.limit = self.watch.timed("collision", dynamics.limit)
         self.num_context, self.history = num_context, history
+        self._frames_per_step = traits_of(generator).frames_per_step
         self._poses = poses.to(torch.float32)
         scale = np.array([1.0, 1.0, np.pi / 2, np.pi / 2])
         motions = motion_between(poses[:-1], poses[1:]).numpy()
@@ -76,7 +79,7 @@ class Walk:
         encoded, began = self.generator.num_encoded, time.perf_counter()
         self.env.step(self._actions[number - 1])
         total = time.perf_counter() - began
-        self._grown += 1
+        self._grown += self._frames_per_step
         inside = [self.watch.seconds[part] for part in PARTS[1:-1]]
         return np.array(
             [*(1000 * np.array([total, *inside, total - sum(inside)])), self.generator.num_encoded - encoded]

@@ -6,7 +6,7 @@ __all__ = ["Context", "Generated", "Generator", "Traits", "generate_along", "loa
 
 
 def load_generator(model: str, device: str = "auto") -> Generator:
-    """The generator called `model` (a packaged name or a folder), loaded once for each process and device."""
+    """The generator called `model` (a packaged name, a folder, or "wan:" and one), loaded once a process and device."""
     from ctxmem_env.generator.store import load_cached
 
     return load_cached(model, device)

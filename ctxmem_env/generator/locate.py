@@ -1,4 +1,7 @@
-"""Where a generator lies: packaged, in a folder, or on the hub. Loads no network and no library for one."""
+"""Where a generator lies: packaged, in a folder, or on the hub. Loads no network and no library for one.
+
+`ctxmem_env.generator.wan` has its own folders, for names that begin with "wan:".
+"""
 
 import json
 import re
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator.protocol import Traits
+from ctxmem_env.generator.wan.folders import PREFIX, find_wan
 
 PACKAGED = Path(__file__).parent.parent / "weights"
 CONFIG = Path("transformer") / "config.json"
@@ -38,6 +42,8 @@ def find_generator(model: str) -> Path:
 
 def read_traits(model: str) -> Traits:
     """What the generator called `model` is like, without a look at its weights."""
+    if model.startswith(PREFIX):
+        return find_wan(model).traits
     path = find_generator(model) / CONFIG
     try:
         config = json.loads(path.read_text())

@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from ctxmem_env.device import resolve_device
 from ctxmem_env.generator.locate import CONFIG, find_generator
 from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.protocol import Generator
 from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.generator.wan.folders import PREFIX
 
 _CHECKSUMS = "checksums.json"
 _WEIGHTS = Path("transformer") / "diffusion_pytorch_model.safetensors"
@@ -108,9 +110,13 @@ def _read_json(folder: Path, name: str | Path) -> dict:
 
 
 @functools.cache
-def load_cached(model: str, device: str) -> SceneGenerator:
+def load_cached(model: str, device: str) -> Generator:
     """The generator called `model` on `device`, loaded once, in the precision that is fast there."""
     place = resolve_device(device)
+    if model.startswith(PREFIX):
+        from ctxmem_env.generator.wan.store import load_wan
+
+        return load_wan(model, place)
     generator = read_generator(find_generator(model)).to(place)
     if fast_dtype(place) == torch.bfloat16:
         generator.transformer.bfloat16()

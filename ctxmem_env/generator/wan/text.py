@@ -1,0 +1,68 @@
+"""Prompts as numbers: Wan's text encoder (UMT5), asked once for each prompt."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_LENGTH = 512  # tokens that Wan was trained with; what a prompt does not fill is zero
+_KEPT = 256  # prompts whose numbers are kept
+
+
+class PromptEncoder:
+    """Embeddings (B, 512, dim) of prompts. The encoder is loaded for the first of them.
+
+    Args:
+        folder: a base with text_encoder/ and tokenizer/, or None: then every prompt is empty, and zero.
+        dim: of an embedding.
+        device: where the encoder computes.
+    """
+
+    def __init__(self, folder: Path | None, dim: int, device: torch.device) -> None:
+        self.folder, self.dim, self.device = folder, dim, device
+        self._known: dict[str, Tensor] = {}
+        self._encoder = None
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._known:
+                if len(self._known) >= _KEPT:
+                    self._known.pop(next(iter(self._known)))
+                self._known[prompt] = self._encode(prompt)
+        return torch.stack([self._known[prompt] for prompt in prompts])
+
+    def _encode(self, prompt: str) -> Tensor:
+        if self.folder is None:
+            if prompt:
+                raise ValueError(f"prompt={prompt!r} was given, but the base has no text encoder; leave it out.")
+            return torch.zeros(_LENGTH, self.dim, device=self.device)
+        if self._encoder is None:
+            self._encoder = self._load()
+        tokenizer, encoder = self._encoder
+        # As diffusers' WanPipeline asks; white space does not count.
+        tokens = tokenizer(
+            [" ".join(prompt.split())],
+            padding="max_length",
+            max_length=_LENGTH,
+            truncation=True,
+            add_special_tokens=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        mask = tokens.attention_mask.to(self.device)
+        embedded = encoder(tokens.input_ids.to(self.device), mask).last_hidden_state[0]
+        return (embedded * mask[0, :, None]).float()
+
+    def _load(self):
+        try:
+            from transformers import AutoTokenizer, UMT5EncoderModel
+        except ImportError as error:
+            raise ImportError(
+                'prompts need transformers, which is not installed; run `pip install "ctxmem-env[large]"`.'
+            ) from error
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        encoder = UMT5EncoderModel.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+        return tokenizer, encoder.eval().requires_grad_(False).to(self.device)
