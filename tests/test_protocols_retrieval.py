@@ -112,6 +112,8 @@ def test_cases_are_strategies_context_sizes_and_painters():
         ("fov", 8, "copy_best"),
         ("fov", 8, "copy_newest"),
         ("fov", 8, "warp"),
+        ("fov", 8, "splat"),
+        ("recent", 13, "packed"),
     ]
 
 

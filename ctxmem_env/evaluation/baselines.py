@@ -1,10 +1,13 @@
 """Painters that learn nothing, or leave out what was learned: what a generator must beat."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ctxmem_env.generator import Context, Generated, Generator
-from ctxmem_env.generator.lookup import fetch, first_smallest, locate
+from ctxmem_env.generator.lookup import fetch, first_smallest, locate, splat
 from ctxmem_env.overlap import view_overlap
 
 
@@ -69,3 +72,93 @@ class WarpGenerator:
         colours = fetch(frames, image, slot)[:, 0, 0].round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
         shown = visible.any(2)[:, 0]
         return Generated(torch.where(shown[..., None], colours, 128), view.depth, torch.zeros_like(view.depth))
+
+
+class SplatGenerator:
+    """Explicit warping without any network: remembered pixels thrown into the view, holes filled from beside them.
+
+    A `ctxmem_env.generator.Generator`. It knows no depth but what it is given and throws on; where nothing is thrown
+    at all a view is mid-grey, 1 m away.
+    """
+
+    default_num_steps = 1
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+
+    def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    @torch.no_grad()
+    def generate(
+        self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
+    ) -> Generated:
+        memory = context.frames.movedim(-1, -3).float(), context.depth.float(), context.poses.float(), context.mask
+        colours, log_depth, covered = (part[:, 0] for part in splat(*memory, poses.float()[:, None], fov.float()))
+        filled = fill_from_nearest(torch.cat([colours, log_depth], 1), covered[:, 0] > 0)
+        anything = covered.flatten(1).any(1)[:, None, None]
+        frames = torch.where(anything[..., None], filled[:, :3].movedim(1, -1), 128).round().to(torch.uint8)
+        depth = torch.where(anything, filled[:, 3].exp(), 1.0)
+        return Generated(frames, depth, torch.zeros_like(depth))
+
+    def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
+        return torch.ones(frames.shape[:3], device=frames.device)
+
+
+def fill_from_nearest(images: Tensor, known: Tensor) -> Tensor:
+    """Images (N, C, H, W) whose pixels that are not `known`, bool (N, H, W), take the nearest that is, or nearly so.
+
+    By jump flooding (Rong and Tan 2006): in rounds each pixel looks at places half as far away as in the last.
+    """
+    height, width = known.shape[1:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    here = torch.stack([y, x]).to(images)  # (2, H, W)
+    source = torch.where(known[:, None], here, math.inf)  # (N, 2, H, W)
+    reach = 1 << (max(height, width) - 1).bit_length()
+    while reach := reach // 2:
+        padded = F.pad(source, (reach,) * 4, value=math.inf)
+        rows, columns = ((0, reach, 2 * reach),) * 2
+        offers = torch.stack([padded[..., i : i + height, j : j + width] for i in rows for j in columns])
+        best = (offers - here).square().sum(2).argmin(0)  # (N, H, W)
+        source = offers.gather(0, best[None, :, None].expand(1, -1, 2, -1, -1))[0]
+    place = (source[:, 0] * width + source[:, 1]).nan_to_num(posinf=0).long().flatten(1)
+    return images.flatten(2).gather(2, place[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+
+
+class PackedHistoryGenerator:
+    """The whole history compressed into two frames, for a generator that was not trained for that.
+
+    The schedule of FramePack (arXiv:2504.12626) with ratio 2: the newest frame has all its pixels, and each older one
+    half as many as the one after it, two frames' worth in all; of one pixel is the last that is seen. The generator
+    gets them enlarged back, with their poses and their depth, which is reduced alike. Contexts hold the newest frames,
+    newest first, as `recent` chooses them.
+    """
+
+    def __init__(self, inner: Generator) -> None:
+        self.inner, self.height, self.width = inner, inner.height, inner.width
+        self.default_num_steps, self.estimate_depth = inner.default_num_steps, inner.estimate_depth
+        self.device = getattr(inner, "device", torch.device("cpu"))
+
+    def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
+        return {}  # a frame changes as it gets older, so that features cannot be kept
+
+    def generate(
+        self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
+    ) -> Generated:
+        frames, depth = context.frames.movedim(-1, -3).float(), context.depth.float()
+        for age in range(frames.shape[1]):
+            frames[:, age] = _reduced(frames[:, age], age)
+            depth[:, age] = _reduced(depth[:, age : age + 1], age)[:, 0]
+        packed = Context(frames.movedim(-3, -1).round().to(torch.uint8), depth, context.poses, context.mask)
+        batch, slots = context.mask.shape
+        each = (part.flatten(0, 1) for part in (packed.frames, packed.depth, packed.poses))
+        features = self.inner.encode(*each, fov.repeat_interleave(slots))
+        packed.features = {name: value.unflatten(0, (batch, slots)) for name, value in features.items()}
+        return self.inner.generate(poses, packed, fov, num_steps, generators)
+
+
+def _reduced(images: Tensor, halvings: int) -> Tensor:
+    """Images (N, C, H, W) averaged to 1 / 2^halvings of their pixels, rows and columns in turn, and enlarged back."""
+    height, width = images.shape[-2:]
+    size = max(height >> (halvings // 2), 1), max(width >> ((halvings + 1) // 2), 1)
+    return F.interpolate(F.adaptive_avg_pool2d(images, size), (height, width), mode="bilinear", align_corners=False)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from ctxmem_env.errors import check_integer, unknown_name
-from ctxmem_env.evaluation.baselines import CopyGenerator, WarpGenerator
+from ctxmem_env.evaluation.baselines import CopyGenerator, PackedHistoryGenerator, SplatGenerator, WarpGenerator
 from ctxmem_env.evaluation.loop import own_agreement, true_agreement
 from ctxmem_env.evaluation.occlusion import check_strategies
 from ctxmem_env.evaluation.paths import Loops, out_and_back
@@ -18,7 +18,8 @@ from ctxmem_env.evaluation.protocols import Walks, follow, true_walks
 from ctxmem_env.generator import Generator
 from ctxmem_env.scenes import random_walk, shift
 
-PAINTERS = ("generator", "copy_best", "copy_newest", "warp")
+PAINTERS = ("generator", "copy_best", "copy_newest", "warp", "splat", "packed")
+_PACKED = 13  # frames of 64 x 64 pixels, each of half as many pixels as the one after it, the oldest of one
 
 
 def retrieval_cases(
@@ -29,15 +30,17 @@ def retrieval_cases(
 ) -> list[dict]:
     """Cases of three kinds, each with each number of true frames in memory at the start.
 
-    Every strategy with `num_context` slots; the first strategy with each of `contexts` slots; and with `num_context`
-    slots painters that copy or warp what it retrieves.
+    Every strategy with `num_context` slots; the first strategy with each of `contexts` slots; and painters: with
+    `num_context` slots those that copy or warp what the first strategy retrieves, and the generator with its history
+    compressed into two frames.
     """
     names = check_strategies(strategies)
     for slots in contexts:
         check_integer("contexts", slots, 1)
     kinds = [(name, num_context, "generator") for name in names]
     kinds += [(names[0], slots, "generator") for slots in contexts if slots != num_context]
-    kinds += [(names[0], num_context, painter) for painter in PAINTERS[1:]]
+    kinds += [(names[0], num_context, painter) for painter in PAINTERS[1:-1]]
+    kinds.append(("recent", _PACKED, PAINTERS[-1]))
     keys = ("retrieval", "context", "painter", "tour")
     return [dict(zip(keys, (*kind, tour), strict=True)) for tour in tours for kind in kinds]
 
@@ -90,10 +93,14 @@ def measure_retrieval(
 def _painter(name: str, generator: Generator) -> Generator:
     if name == "generator":
         return generator
-    if name == "warp":
-        return WarpGenerator(generator)
     if name not in PAINTERS:
         raise unknown_name("painter", name, PAINTERS)
+    if name == "warp":
+        return WarpGenerator(generator)
+    if name == "packed":
+        return PackedHistoryGenerator(generator)
+    if name == "splat":
+        return SplatGenerator(generator.height, generator.width)
     return CopyGenerator(name.removeprefix("copy_"), generator.height, generator.width)
 
 
