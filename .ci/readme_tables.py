@@ -15,7 +15,7 @@ from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, ContinuousActions, Discr
 from ctxmem_env.bench.results import read_benches
 from ctxmem_env.bench.tables import benchmarks_section, benchmarks_summary
 from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
-from ctxmem_env.evaluation.reported import reported_table
+from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
 from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
@@ -95,6 +95,11 @@ def reported() -> str:
     return reported_table(read_results(NANO / "results_retrieval.json"))
 
 
+def paper() -> str:
+    """The paper's tables, and what was measured of the same here."""
+    return paper_tables(read_results(NANO / "results_retrieval.json"))
+
+
 def protocol(name: str) -> str:
     """What one of the protocols measured of the packaged model."""
     return protocol_table(read_results(NANO / f"results_{name}.json"))
@@ -114,6 +119,7 @@ SECTIONS = {
     "benchmarks": benchmarks,
     "benchmarks in short": benchmarks_in_short,
     "reported": reported,
+    "paper": paper,
     **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
