@@ -125,6 +125,11 @@ def from_dict(cls: type, values: dict, where: str) -> typing.Any:
 
 def load_config(cls: type, path: str | Path) -> typing.Any:
     """The dataclass `cls` with the values of the YAML file at `path`."""
+    return from_dict(cls, read_values(path), str(path))
+
+
+def read_values(path: str | Path) -> typing.Any:
+    """What the YAML file at `path` holds, names and values where it is a configuration."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"config: no such file {str(path)!r}; expected a YAML file such as configs/nano.yaml")
@@ -132,4 +137,4 @@ def load_config(cls: type, path: str | Path) -> typing.Any:
         values = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"config: {path} is not valid YAML: {error}") from error
-    return from_dict(cls, {} if values is None else values, str(path))
+    return {} if values is None else values

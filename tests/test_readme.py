@@ -78,6 +78,7 @@ def test_the_readme_has_blocks_to_run():
 @pytest.mark.parametrize("document", [name for name, blocks in BLOCKS.items() if ("python" in dict(blocks))])
 def test_python_blocks_run(document, monkeypatch):
     """One after the other in one session, as a reader would paste them."""
+    main(["train", "configs/wan_tiny.yaml", "--out", "runs/wan_tiny", "--quiet"])  # a command of another block
     monkeypatch.setattr(retrieval, "RETRIEVAL", retrieval.RETRIEVAL.copy())
     monkeypatch.setattr(tasks, "TASKS", tasks.TASKS.copy())
     session = {"__name__": "readme"}

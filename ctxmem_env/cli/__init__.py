@@ -129,12 +129,25 @@ class Train(Command):
     """Torch device."""
 
     def run(self) -> dict:
+        from ctxmem_env.training.wan_config import is_wan
+
+        if is_wan(self.config):
+            return self.run_wan()
         from ctxmem_env.config import TrainConfig, load_config
         from ctxmem_env.training.train import train
 
         config = load_config(TrainConfig, self.config)
         out = Path("runs") / config.name if self.out is None else self.out
         return {**train(config, out, self.device, self.quiet), "out": str(out)}
+
+    def run_wan(self) -> dict:
+        from ctxmem_env.config import load_config
+        from ctxmem_env.training.wan import train_wan
+        from ctxmem_env.training.wan_config import WanTrainConfig
+
+        config = load_config(WanTrainConfig, self.config)
+        out = Path("runs") / config.name if self.out is None else self.out
+        return {**train_wan(config, out, self.device, self.quiet), "out": str(out)}
 
 
 @dataclass(frozen=True, kw_only=True)
