@@ -251,7 +251,8 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
 def identify_generator(settings: Settings, world: SceneWorld) -> dict[str, str | None]:
     """Name of the generator that paints a world, and the SHA-256 of its weights, None where it has none."""
     kind = type(world.generator)
-    name = settings.model if isinstance(settings.model, str) else f"{kind.__module__}.{kind.__qualname__}"
+    own = getattr(settings.model, "name", f"{kind.__module__}.{kind.__qualname__}")
+    name = settings.model if isinstance(settings.model, str) else own
     return {"name": name, "sha256": getattr(world.generator, "weights_sha256", None)}
 
 

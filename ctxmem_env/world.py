@@ -68,7 +68,8 @@ class SceneWorld:
         memory_capacity: frames that each world remembers, at least one a camera; None for no bound.
         eviction: which frame goes when a world is full; a name from `ctxmem_env.eviction.EVICTIONS`.
         num_steps: denoising steps; None for the generator's default.
-        cached_frames: frames of each world whose features are kept; others are encoded again when needed.
+        cached_frames: frames of each world whose features are kept, no more than it remembers; others are encoded again
+            when needed.
         device: where memory and poses live. Elsewhere than on the CPU a step asks the device for nothing, if
             `memory_capacity` is at most `cached_frames`.
         dynamics: what stops the cameras; None: nothing.
@@ -111,7 +112,8 @@ class SceneWorld:
         self.generators = [torch.Generator() for _ in range(rows)]
         # The time of the newest frame of each camera; on the CPU, as lengths are.
         self._newest = torch.zeros(num_worlds, cameras, dtype=torch.int64)
-        self._cache = FeatureCache(max(cached_frames, num_context * cameras) * num_worlds)
+        kept = cached_frames if memory_capacity is None else min(cached_frames, memory_capacity)
+        self._cache = FeatureCache(max(kept, num_context * cameras) * num_worlds)
         self._table = None
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
             self._table = FeatureTable(num_worlds, memory_capacity)

@@ -93,7 +93,7 @@ def test_python_blocks_run(document, monkeypatch):
     [
         pytest.param(command, marks=pytest.mark.slow if command.startswith(LONG) else ())
         for command in COMMANDS
-        if command.startswith("ctxmem")
+        if command.startswith("ctxmem") and command != "ctxmem serve"  # in test_serve_command.py
     ],
 )
 def test_commands_run(command):

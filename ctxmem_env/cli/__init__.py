@@ -90,6 +90,42 @@ class Rollout(TorchCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serve(TorchCommand):
+    """Walk in the browser: serve a web page until SIGINT (Ctrl+C).
+
+    It is reached from this machine alone unless --host says otherwise; then the address that is printed holds a token,
+    without which nobody gets in. CTXMEM_TOKEN sets one.
+    """
+
+    host: str = "127.0.0.1"
+    """Address to listen at; 0.0.0.0 is all that this machine has."""
+    port: int = 8000
+    """Port to listen at; 0 takes a free one."""
+    models: tuple[str, ...] = ("nano",)
+    """Packaged generators or folders that visitors may choose from; they know a folder by its last part."""
+    visitors: int = 8
+    """Visitors at once."""
+    fps: float = 20
+    """Steps a second of one visitor, at most."""
+    idle_minutes: float = 10
+    """Minutes after which who does nothing loses the place."""
+    num_context: int = 8
+    """Number of context frames."""
+    memory_capacity: int = 256
+    """Frames that a world remembers; each takes about 0.2 MB."""
+    allow_host: tuple[str, ...] = ()
+    """Names under which the server may be asked for, besides addresses and localhost, as behind a proxy."""
+    device: str = "auto"
+    """Torch device; auto is CUDA where there is one."""
+
+    def run(self) -> dict:
+        from ctxmem_env.cli.serve import serve_command
+
+        self.limit_threads()
+        return serve_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Collect(TorchCommand):
     """Write a random walk through a true scene as a capture: pictures and their poses."""
 
@@ -220,6 +256,7 @@ class Evaluate(TorchCommand):
 
 Subcommand = (
     Annotated[Rollout, subcommand("rollout")]
+    | Annotated[Serve, subcommand("serve")]
     | Annotated[Collect, subcommand("collect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]

@@ -1,0 +1,165 @@
+"""The application: the page, the WebSocket, uploads and downloads."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, Header, HTTPException, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from ctxmem_env.viewer.guard import PROTOCOL
+from ctxmem_env.viewer.house import House
+from ctxmem_env.viewer.limits import UPLOAD_BYTES, UPLOAD_SECONDS
+from ctxmem_env.viewer.visitor import INTERNAL, Visitor, explain
+
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_DEFAULT_FOV = 65.0  # degrees, of a phone's camera
+
+
+def make_app(house: House) -> FastAPI:
+    """The application over a house, which runs while the application does."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        running = asyncio.create_task(house.run())
+        yield
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    _add_errors(app)
+    _add_page(app)
+
+    @app.get("/api/offer")
+    def offer() -> dict:
+        return house.offer.describe()
+
+    @app.websocket("/api/walk")
+    async def walk(websocket: WebSocket) -> None:
+        if PROTOCOL not in websocket.scope["subprotocols"]:
+            await websocket.close(1002)
+            return
+        await websocket.accept(PROTOCOL)
+        await house.receive(websocket)
+
+    @app.post("/api/photograph")
+    async def photograph(
+        request: Request,
+        fov: float = _DEFAULT_FOV,
+        distance: float | None = None,
+        x_visit: Annotated[str, Header()] = "",
+    ) -> dict:
+        visitor = _find(house, x_visit)
+        data = b"".join([chunk async for chunk in _upload(request)])
+        choice = house.offer.choose({}, visitor.visit.choice)
+        await _show(house, visitor, visitor.visit.photograph, choice, data, fov, distance)
+        return {}
+
+    @app.post("/api/world")
+    async def load(request: Request, x_visit: Annotated[str, Header()] = "") -> dict:
+        visitor = _find(house, x_visit)
+        with tempfile.TemporaryDirectory(prefix="ctxmem-") as folder:
+            path = Path(folder) / "world.ctxworld"
+            with path.open("wb") as file:
+                async for chunk in _upload(request):
+                    file.write(chunk)
+            await _show(house, visitor, visitor.visit.load, path)
+        return {}
+
+    @app.get("/api/world")
+    async def save(x_visit: Annotated[str, Header()] = "") -> Response:
+        visitor = _find(house, x_visit)
+        return _download(await visitor.work(house.workers, visitor.visit.save), "world.ctxworld")
+
+    @app.get("/api/video")
+    async def film(x_visit: Annotated[str, Header()] = "") -> Response:
+        visitor = _find(house, x_visit)
+        if visitor.filming:
+            raise HTTPException(409, "a video is being made already; wait for it.")
+        visitor.filming = True
+        try:
+            make = await visitor.work(house.workers, visitor.visit.film)
+            video = await asyncio.get_running_loop().run_in_executor(house.workers, make)
+        finally:
+            visitor.filming = False
+        return _download(video, "walk.mp4", "video/mp4")
+
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    """The files of the page, read once: nothing that is asked for becomes a path."""
+    for path in _PAGE.iterdir():
+        if path.suffix in _TYPES:
+            response = Response(path.read_bytes(), media_type=_TYPES[path.suffix])
+            name = "" if path.name == "index.html" else path.name
+            app.get(f"/{name}")(lambda response=response: response)
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error is one JSON object with a text that was meant for the user."""
+
+    @app.exception_handler(ValueError)
+    async def value(_: Request, error: ValueError) -> JSONResponse:
+        return JSONResponse({"error": explain(error)}, 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def arguments(_: Request, error: RequestValidationError) -> JSONResponse:
+        names = ", ".join(sorted({str(part["loc"][-1]) for part in error.errors()}))
+        return JSONResponse({"error": f"{names}: expected a number."}, 400)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def http(_: Request, error: StarletteHTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code)
+
+    @app.exception_handler(Exception)
+    async def other(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": INTERNAL}, 500)
+
+
+def _find(house: House, key: str) -> Visitor:
+    visitor = house.visitors.get(key)
+    if visitor is None:
+        raise HTTPException(403, "this page has no place here; load it again.")
+    return visitor
+
+
+async def _upload(request: Request) -> AsyncIterator[bytes]:
+    """The body of a request, which must not be too large or take too long."""
+    too_large = HTTPException(413, f"the file is larger than {UPLOAD_BYTES >> 20} MB.")
+    length, size = request.headers.get("content-length", "0"), 0
+    if not length.isdecimal() or int(length[:20]) > UPLOAD_BYTES:
+        raise too_large
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > UPLOAD_BYTES:
+                    raise too_large
+                yield chunk
+    except TimeoutError:
+        raise HTTPException(408, f"the upload took more than {UPLOAD_SECONDS:g} seconds.") from None
+
+
+async def _show(house: House, visitor: Visitor, function, *arguments) -> None:
+    """Open something that was uploaded, and send its first frame over the WebSocket."""
+    frame = await visitor.work(house.workers, function, *arguments)
+    visitor.wish = None
+    visitor.show(frame)
+    house.rounds.wake()
+
+
+def _download(data: bytes, name: str, kind: str = "application/octet-stream") -> Response:
+    return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
