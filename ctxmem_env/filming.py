@@ -1,6 +1,7 @@
 """What a film of an episode shows, the true scene beside the generated world included."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.evaluation.metrics import psnr
-from ctxmem_env.recording import Picture, draw_panel
+from ctxmem_env.recording import Picture, View, draw_panel
 from ctxmem_env.scenes import render
 from ctxmem_env.settings import Settings
 from ctxmem_env.true_scene import TrueSceneEnv
@@ -78,14 +79,18 @@ class Filmed(gym.Wrapper):
         self.likeness = []
         return result
 
-    def render(self) -> Picture:
+    def look(self) -> View:
+        """What there is to be seen now, the true frame included."""
         view = self.unwrapped.view()
-        true = None if self._truth is None else self._truth(view.poses[-1])
-        if true is not None:
-            self.likeness.append(psnr(torch.from_numpy(view.frame), torch.from_numpy(true)).item())
-        if self._layout == "plain":
-            return enlarge(view.frame)
-        return draw_panel(view if true is None else self.unwrapped.view(true_frame=true, psnr=self.likeness[-1]))
+        if self._truth is None:
+            return view
+        true = self._truth(view.poses[-1])
+        self.likeness.append(psnr(torch.from_numpy(view.frame), torch.from_numpy(true)).item())
+        return replace(view, true_frame=true, psnr=self.likeness[-1])
+
+    def render(self) -> Picture:
+        view = self.look()
+        return enlarge(view.frame) if self._layout == "plain" else draw_panel(view)
 
 
 def enlarge(frame: np.ndarray, size: int = _PLAIN_SIZE) -> Picture:

@@ -113,6 +113,7 @@ ALLOWED = {
     "plotting": set(),
     "filming": {"evaluation", "recording", "scenes", "settings", "true_scene"},
     "episodes": {"atomic", "saving"},
+    "play": {"env", "recording", "state"},
     "policies": {"actions", "atomic", "camera", "dynamics", "settings"},
     "testing": {"generator"},
     "training": {

@@ -14,8 +14,8 @@ from PIL import Image
 from ctxmem_env.camera import to_opengl
 from ctxmem_env.captures import open_capture, remember
 from ctxmem_env.captures.write import write_nerfstudio, write_published
-from ctxmem_env.cli import Rollout
 from ctxmem_env.cli.drive import choose_drive
+from ctxmem_env.cli.walks import Rollout
 from ctxmem_env.testing import PoseGenerator
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from ctxmem_env.actions import DiscreteActions
 from ctxmem_env.camera import cropped_fov, move, wrap_angle
-from ctxmem_env.cli import Rollout
 from ctxmem_env.cli.drive import WALK, choose_drive, follow, parse_actions
 from ctxmem_env.cli.rollout import revisit_psnr
+from ctxmem_env.cli.walks import Rollout
 from ctxmem_env.trajectory import Trajectory
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -115,6 +115,37 @@ def test_how_the_world_agrees_with_the_true_scene_is_told(run, untrained_model, 
     options = ("--model", untrained_model, "--steps", 2, "--out", tmp_path / "a.gif")
     assert run("rollout", *options)[0]["true_psnr"] > 3
     assert run("rollout", *options, "--no-truth")[0]["true_psnr"] is None
+
+
+def test_strategies_are_compared_on_one_walk(run, fail, untrained_model, tmp_path):
+    options = (
+        "compare",
+        "--model",
+        untrained_model,
+        "--actions",
+        "turn_left*5,turn_right*5",
+        "--out",
+        tmp_path / "c.gif",
+    )
+    results, err = run(*options, "--retrieval", "fov,none", "--scene", 3)
+    assert list(results["strategies"]) == ["fov", "none"] and results["frames"] == 11 and "20/20" in err
+    for figures in results["strategies"].values():
+        assert len(figures["true_psnr_by_step"]) == 10 and figures["revisits"] == 2
+        assert figures["true_psnr"] == pytest.approx(np.mean(figures["true_psnr_by_step"]), abs=0.01)
+    # Walked alone, by actions in place of the path, the first one is the same.
+    alone, _ = run("rollout", *options[1:-1], tmp_path / "a.gif", "--scene", 3)
+    assert alone["true_psnr"] == pytest.approx(results["strategies"]["fov"]["true_psnr"], abs=0.1)
+    assert results["strategies"]["none"]["true_psnr"] != alone["true_psnr"]
+    with Image.open(tmp_path / "c.gif") as video:
+        assert video.n_frames == 11
+    for wrong, message in (("fov", "two or more different names"), ("fov,fof", "Did you mean 'fov'?")):
+        assert message in fail(*options, "--retrieval", wrong)
+
+
+def test_a_photograph_is_compared_without_a_true_scene(run, photo, untrained_model, tmp_path):
+    options = ("--model", untrained_model, "--image", photo, "--steps", 2, "--quiet", "--out", tmp_path / "p.gif")
+    results, err = run("compare", *options)
+    assert err == "" and {figures["true_psnr"] for figures in results["strategies"].values()} == {None}
 
 
 def test_quiet_is_quiet(run, true_rollout):

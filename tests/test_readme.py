@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pygame
 import pytest
 from PIL import Image
 
@@ -102,6 +103,12 @@ def test_commands_run(command):
         words += shlex.split(CUT[words[1]])
     if "transfer" in words:
         words += CUT_TRANSFER
+    if words[0] == "play":  # somebody closes the window
+        pygame.display.init()
+        pygame.event.post(pygame.event.Event(pygame.QUIT))
+    if "--replay" in words:
+        episode = words[words.index("--replay") + 1]
+        assert main(["rollout", "--env", "true", "--steps", "2", "--save-episode", episode]) == 0
     assert main(words) == 0
 
 

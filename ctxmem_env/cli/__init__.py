@@ -18,75 +18,11 @@ from tyro.conf import Positional, arg, subcommand
 
 from ctxmem_env.cli.bench import BENCHES
 from ctxmem_env.cli.command import Command, TorchCommand
+from ctxmem_env.cli.walks import Compare, Play, Rollout
 
 DESCRIPTION = """Worlds that a generative model paints and whose memory is the frames already seen.
 
 Every command ends with one line of JSON on standard output that holds its results."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollout(TorchCommand):
-    """Walk through a world and write a video of it.
-
-    The camera takes a short walk with a full turn that ends where it began, or follows --actions or --trajectory.
-    """
-
-    seed: int = 0
-    """Of the scene and of all randomness."""
-    steps: Annotated[int | None, arg(metavar="INT")] = None
-    """Number of steps. By default one walk of 58 steps, all of the actions or the trajectory, or 100 random ones."""
-    scene: Annotated[int | str | None, arg(metavar="SEED|STYLE")] = None
-    """Seed or style of the scene whose true frames open the world. By default one drawn with --seed."""
-    image: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Picture that becomes the first frame, in place of a scene."""
-    capture: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder of posed pictures that are remembered, in place of a scene: of nerfstudio, COLMAP or Context-as-Memory."""
-    trajectory: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Camera path: a Context-as-Memory JSON file, or {"poses": [[x, y, z, yaw, pitch, roll], ...], "fov": degrees}."""
-    actions: Annotated[str | None, arg(metavar="ACTIONS")] = None
-    """Such as forward*4,turn_left*24; or "random"; or a JSON file that holds a list of names or of
-    [dx, dy, dyaw, dpitch] in [-1, 1]."""
-    retrieval: str = "fov"
-    """How context is chosen from memory: fov, fov_rays, fov_random, fov_non_adjacent, fov_far, random, first_random,
-    recent, first or none."""
-    model: str = "nano"
-    """Packaged generator, folder or hub id."""
-    num_context: int = 8
-    """Number of context frames."""
-    tour: Annotated[int | None, arg(metavar="INT")] = None
-    """True frames of the scene in memory before the first step, or frames of --capture. By default that of the
-    environment, or all up to 256."""
-    fov: Annotated[float | None, arg(metavar="DEGREES")] = None
-    """Horizontal field of view of the whole --image, or of the frame. By default that of the trajectory or 90."""
-    env: Literal["generated", "true"] = "generated"
-    """The generated world, or the true scene."""
-    out: Path = Path("rollout.mp4")
-    """Video file, .mp4 or .gif."""
-    distance: Annotated[float | None, arg(metavar="METRES")] = None
-    """Median distance of what --image shows. By default as the model estimates it, or, with --trajectory, twice as far
-    as the path leads from its start: a picture has no scale, but no camera walked through what it saw."""
-    fps: float = 12
-    """Frames per second of the video."""
-    layout: Literal["panel", "plain"] = "panel"
-    """The frame with the true one, the retrieved frames, a map, keys and rewards; or the frame alone."""
-    no_truth: bool = False
-    """Do not draw the true scene beside the generated world."""
-    save_episode: Annotated[Path | None, arg(metavar="FILE")] = None
-    """JSON file to keep the seed, the options and the actions in, from which --replay makes the same frames."""
-    replay: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Episode to play again, in place of all that says where to go."""
-    any_generator: bool = False
-    """Let another generator than the recorded one play the episode of --replay."""
-    plot: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder for pictures of the walk from above and of what was retrieved; needs matplotlib."""
-    device: str = "auto"
-    """Torch device; auto is CUDA where there is one."""
-
-    def run(self) -> dict:
-        from ctxmem_env.cli.rollout import rollout
-
-        self.limit_threads()
-        return rollout(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +193,8 @@ class Evaluate(TorchCommand):
 Subcommand = (
     Annotated[Rollout, subcommand("rollout")]
     | Annotated[Serve, subcommand("serve")]
+    | Annotated[Play, subcommand("play")]
+    | Annotated[Compare, subcommand("compare")]
     | Annotated[Collect, subcommand("collect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]

@@ -1,4 +1,4 @@
-"""Where `ctxmem rollout` goes: a scripted walk, named or random actions, a file of actions, or a camera path."""
+"""Where a walk on the command line goes: scripted, by named or random actions, by a file of them, on a camera path."""
 
 import json
 import math
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 
 from ctxmem_env.actions import ContinuousActions, DiscreteActions
 from ctxmem_env.camera import cropped_fov
-from ctxmem_env.cli import Rollout
+from ctxmem_env.cli.walks import Place, Route
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.photograph import open_image
 from ctxmem_env.start import check_fov
@@ -36,7 +37,15 @@ class Drive:
     trajectory: Trajectory | None = None
     notes: tuple[str, ...] = ()
 
-    def start(self, command: Rollout, aspect: float) -> dict:
+    def options(self, command: Place, env: gym.Env) -> dict:
+        """Options of `reset`."""
+        settings = env.unwrapped.settings
+        options = {"scene": command.scene, "tour": command.tour}
+        options |= self.start(command, settings.width / settings.height)
+        options |= {name: getattr(command, name) and str(getattr(command, name)) for name in ("image", "capture")}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def start(self, command: Place, aspect: float) -> dict:
         """Options of `reset` for frames whose width is `aspect` times their height.
 
         A trajectory keeps its coordinates in a world that a picture opens; in a scene it begins at the scene's start,
@@ -64,7 +73,7 @@ def _of_frame(fov: float, image: Path, aspect: float) -> float:
     return cropped_fov(fov, picture.width, min(picture.width, picture.height * aspect))
 
 
-def choose_drive(command: Rollout) -> Drive:
+def choose_drive(command: Route) -> Drive:
     """What the options of `ctxmem rollout` ask for; ValueError where they make no sense."""
     if command.actions is not None and command.trajectory is not None:
         raise ValueError("actions and trajectory were both given; the camera follows one of them.")

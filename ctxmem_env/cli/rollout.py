@@ -13,8 +13,8 @@ import torch
 from tqdm import tqdm
 
 import ctxmem_env  # noqa: F401  registers the environments
-from ctxmem_env.cli import Rollout
 from ctxmem_env.cli.drive import choose_drive
+from ctxmem_env.cli.walks import Rollout
 from ctxmem_env.episodes import Episode, RecordEpisode, Shown, load_episode, open_episode, replay
 from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.metrics import psnr
@@ -84,12 +84,7 @@ def _drive(command: Rollout) -> dict:
         **model,
         **drive.arguments,
     )
-    height, width, _ = env.observation_space.shape
-    options = {"scene": command.scene, "tour": command.tour, **drive.start(command, width / height)}
-    for name in ("image", "capture"):
-        if getattr(command, name) is not None:
-            options[name] = str(getattr(command, name))
-    options = {name: value for name, value in options.items() if value is not None}
+    options = drive.options(command, env)
     recorder = RecordEpisode(env)
     filmed, walk = Filmed(recorder, command.layout, not command.no_truth), Walk()
     moments = _moments(filmed, command.seed, options, drive.actions)

@@ -21,7 +21,9 @@ _SECTOR = 2.5  # metres to which the view sector is drawn
 _MOST = 512  # remembered cameras that are drawn
 
 
-def draw_map(poses: np.ndarray, fov: float, context: np.ndarray, remembered: np.ndarray, size: int) -> Image.Image:
+def draw_map(
+    poses: np.ndarray, fov: float, context: np.ndarray, remembered: np.ndarray, size: int, legend: bool = True
+) -> Image.Image:
     """The path, north up, the view sector at its end, the cameras of the context and all that are remembered.
 
     Args:
@@ -30,6 +32,7 @@ def draw_map(poses: np.ndarray, fov: float, context: np.ndarray, remembered: np.
         context: (n, 6), poses of the retrieved frames.
         remembered: (m, 6), poses of all frames in memory.
         size: of a side, in pixels.
+        legend: whether colours are explained.
     """
     side = size * SCALE
     image = Image.new("RGB", (side, side), SURFACE)
@@ -57,7 +60,8 @@ def draw_map(poses: np.ndarray, fov: float, context: np.ndarray, remembered: np.
     image = image.reduce(SCALE)
     draw = ImageDraw.Draw(image)
     draw.text((10, size - 10), f"grid {spacing:g} m", font=font(12), fill=MUTED, anchor="ls")
-    _draw_legend(draw, size, bool(len(remembered)))
+    if legend:
+        _draw_legend(draw, size, bool(len(remembered)))
     return image
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from ctxmem_env.recording.drawing import BACKGROUND, CAMERA, GRID, MUTED, SCALE, SURFACE, TEXT, font
 
 _CAP, _SPACE, _BETWEEN = 36, 6, 22  # pixels: a key, the space between two, and between the blocks
+_NUMBERS = 44  # pixels that the ends of the scale take
 STRIP_HEIGHT = 2 * _CAP + _SPACE
 KEYS_WIDTH = 6 * _CAP + 4 * _SPACE + _BETWEEN
 # Each key: column and row, its name, and the component and sign of the motion that it stands for.
@@ -63,7 +64,7 @@ def draw_rewards(rewards: Sequence[float], width: int) -> Image.Image:
     zero = size[1] - pad - room * ((0 - low) / reach if high > low else 0)
     draw.line((0, zero, size[0], zero), fill=GRID, width=SCALE)
     if len(sums) > 1 and high > low:
-        x = np.linspace(pad, size[0] - pad, len(sums))
+        x = np.linspace(_NUMBERS * SCALE, size[0] - pad, len(sums))
         y = size[1] - pad - room * (sums - low) / reach
         draw.line(list(zip(x.tolist(), y.tolist(), strict=True)), fill=CAMERA, width=2 * SCALE, joint="curve")
     image = image.reduce(SCALE)
