@@ -32,7 +32,8 @@ class TrueViews:
     def __init__(self, settings: Settings, random: np.random.Generator, options: dict[str, Any] | None):
         env = TrueSceneEnv(settings.height, settings.width, tour=settings.tour, fov=settings.fov)
         env.np_random = random
-        env.reset(options={name: value for name, value in (options or {}).items() if name != "goal"})
+        others = {name: value for name, value in (options or {}).items() if name not in ("goal", "prompt")}
+        env.reset(options=others)
         self._scenes, self._fov = env.world.generator.scenes, env.world.fov
         self._size = settings.height, settings.width
 

@@ -203,6 +203,18 @@ def test_many_worlds_are_as_one_by_one(adapter):
             assert np.abs(alone - batch[world]).max() <= 2
 
 
+def test_it_is_filmed_with_a_prompt_and_its_steps_are_timed(run, adapter, tmp_path, short_bench):
+    with pytest.warns(UserWarning, match="nothing stops the camera"):
+        results, _ = run(
+            *("rollout", "--model", f"wan:{adapter}", "--prompt", "snow", "--steps", "2", "--num-context", "2"),
+            *("--tour", "1", "--out", tmp_path / "film.gif"),
+        )
+    assert results["steps_per_second"] > 0
+    measure = ("--histories", "4", "--contexts", "2", "--num-context", "2", "--repeats", "1", "--steps", "1")
+    results, _ = run("bench", "step", "--model", f"wan:{adapter}", *measure)
+    assert results["frames_per_step"] == 5 and results["histories"][0]["collision_ms"] == 0
+
+
 def test_no_depth_means_no_collisions_and_no_depth_in_sight(adapter):
     with pytest.warns(UserWarning, match="predicts no depth, so nothing stops the camera"):
         gym.make("CtxMemScene-v0", model=f"wan:{adapter}")

@@ -103,7 +103,8 @@ def bench_step(
     `histories`. The figures of a case are those of its median round. A frame in memory takes 5 bytes a pixel.
 
     Returns:
-        model, num_context, denoising_steps, compiled, machine; matrix_gflops, the rate of large matrix products in the
+        model, num_context, denoising_steps, frames_per_step (frames that one step paints), compiled, machine;
+        matrix_gflops, the rate of large matrix products in the
         same run; histories and contexts, lists with history, num_context, steps_per_second and the milliseconds
         step_ms, collision_ms (what stops the camera), retrieval_ms (the choice of context), encoding_ms (of frames that
         enter memory or are needed again), denoising_ms and rest_ms, which add up to the step; encoded_frames, a step's
@@ -145,6 +146,7 @@ def bench_step(
         "model": model,
         "num_context": num_context,
         "denoising_steps": generator.default_num_steps,
+        "frames_per_step": traits_of(generator).frames_per_step,
         "compiled": compile,
         "machine": describe(),
         "matrix_gflops": matrix_gflops,

@@ -40,7 +40,7 @@ class Drive:
     def options(self, command: Place, env: gym.Env) -> dict:
         """Options of `reset`."""
         settings = env.unwrapped.settings
-        options = {"scene": command.scene, "tour": command.tour}
+        options = {"scene": command.scene, "tour": command.tour, "prompt": command.prompt}
         options |= self.start(command, settings.width / settings.height)
         options |= {name: getattr(command, name) and str(getattr(command, name)) for name in ("image", "capture")}
         return {name: value for name, value in options.items() if value is not None}

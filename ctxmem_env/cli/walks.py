@@ -21,6 +21,8 @@ class Place(TorchCommand):
     """Picture that becomes the first frame, in place of a scene."""
     capture: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of posed pictures that are remembered, in place of a scene: of nerfstudio, COLMAP or Context-as-Memory."""
+    prompt: Annotated[str | None, arg(metavar="TEXT")] = None
+    """What the world is to show, in words, where the model takes text (wan:)."""
     tour: Annotated[int | None, arg(metavar="INT")] = None
     """True frames of the scene in memory before the first step, or frames of --capture. By default that of the
     environment, or all up to 256."""
@@ -30,7 +32,7 @@ class Place(TorchCommand):
     """Median distance of what --image shows. By default as the model estimates it, or, with --trajectory, twice as far
     as the path leads from its start: a picture has no scale, but no camera walked through what it saw."""
     model: str = "nano"
-    """Packaged generator, folder or hub id."""
+    """Packaged generator, folder or hub id; or wan: and a folder or hub id."""
     num_context: int = 8
     """Number of context frames."""
     device: str = "auto"
