@@ -9,6 +9,7 @@ import yaml
 from ctxmem_env.errors import check_integer, unknown_name
 
 PRECISIONS = ("bfloat16", "float32")
+OVERLAPS = ("recomputed", "labels")
 
 
 def _check_share(name: str, value: float) -> None:
@@ -34,6 +35,9 @@ class DataConfig:
     corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do
     min_fov: float = 28.0
     max_fov: float = 100.0
+    captures: list = dataclasses.field(default_factory=list)  # folders of captures to train on beside the scenes
+    captured: float = 0.5  # share of batches that come from them, if there are any
+    overlap: str = "recomputed"  # by our retrieval, or "labels": those of Context-as-Memory choose what is in a context
     workers: int = 1  # processes that render ahead; 0 renders in the training process
 
     def __post_init__(self) -> None:
@@ -42,8 +46,13 @@ class DataConfig:
         check_integer("num_context", self.num_context, 2)  # one half of the context is repainted from the other
         check_integer("walk_length", self.walk_length, self.targets_per_scene**2)  # targets are ever further apart
         check_integer("workers", self.workers, 0)
-        for name in ("shifted", "small_steps", "newest_only", "outside", "nothing", "thinned", "corrupt"):
+        for name in ("shifted", "small_steps", "newest_only", "outside", "nothing", "thinned", "corrupt", "captured"):
             _check_share(name, getattr(self, name))
+        if self.overlap not in OVERLAPS:
+            raise unknown_name("overlap", self.overlap, OVERLAPS)
+        for folder in self.captures:
+            if not isinstance(folder, str):
+                raise ValueError(f"captures={self.captures}; expected a list of paths of folders.")
         if not 0 < self.min_fov <= self.max_fov < 180:
             raise ValueError(
                 f"min_fov={self.min_fov}, max_fov={self.max_fov}; expected 0 < min_fov <= max_fov < 180 degrees."

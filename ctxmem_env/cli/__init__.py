@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,6 +95,9 @@ class Train(Command):
 
     config: Positional[Path]
     """YAML file, such as configs/nano.yaml."""
+    data: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = ()
+    """Folders of captures to train on beside the rendered scenes: of one, of many, or a data set of Context-as-Memory
+    or GF-Minecraft. By default those that the config names."""
     out: Path | None = None
     """Folder of checkpoints, logs and samples. By default runs/NAME, with the name in the config."""
     device: str = "cpu"
@@ -109,6 +112,8 @@ class Train(Command):
         from ctxmem_env.training.train import train
 
         config = load_config(TrainConfig, self.config)
+        if self.data:
+            config = replace(config, data=replace(config.data, captures=[str(folder) for folder in self.data]))
         out = Path("runs") / config.name if self.out is None else self.out
         return {**train(config, out, self.device, self.quiet), "out": str(out)}
 
@@ -118,6 +123,8 @@ class Train(Command):
         from ctxmem_env.training.wan_config import WanTrainConfig
 
         config = load_config(WanTrainConfig, self.config)
+        if self.data:
+            config = replace(config, captures=[str(folder) for folder in self.data])
         out = Path("runs") / config.name if self.out is None else self.out
         return {**train_wan(config, out, self.device, self.quiet), "out": str(out)}
 

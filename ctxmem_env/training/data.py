@@ -76,7 +76,7 @@ class SceneBatches(Dataset):
         selection = select_context("fov", history, lengths, targets[:, 0], c.num_context, fov, generators)
         indices = selection.indices.clamp(min=0)
         context_poses = history.gather(1, indices[..., None].expand(-1, -1, 6))
-        mask = self._drop(selection.indices >= 0, rng)
+        mask = drop_context(selection.indices >= 0, c, rng)
         # A frame from outside comes without depth. It is estimated at the frame's own pose, with the frame itself in
         # the context, alone or beside others; and until then such a frame serves other views as well.
         outside = torch.from_numpy(rng.random(len(mask)) < c.outside) & mask[:, 0]
@@ -117,20 +117,22 @@ class SceneBatches(Dataset):
         last = len(poses) - c.targets_per_scene**2
         return poses, toured + int((last - toured) * rng.random() ** 2)
 
-    def _drop(self, mask: Tensor, rng: np.random.Generator) -> Tensor:
-        c = self.config
-        kind = rng.random(len(mask))
-        keep = torch.from_numpy(rng.random(mask.shape) < 0.5)
-        for row, fate in enumerate(kind):
-            if fate < c.nothing:
-                keep[row] = False
-            elif fate < c.nothing + c.newest_only:
-                keep[row, 1:], keep[row, 0] = False, True
-            elif fate < c.nothing + c.newest_only + c.thinned:
-                keep[row, 0] = True
-            else:
-                keep[row] = True
-        return mask & keep
+
+def drop_context(mask: Tensor, config: DataConfig, rng: np.random.Generator) -> Tensor:
+    """The filled slots (B, k) that stay after some scenes have lost all, all but the newest, or some of the others."""
+    c = config
+    kind = rng.random(len(mask))
+    keep = torch.from_numpy(rng.random(mask.shape) < 0.5)
+    for row, fate in enumerate(kind):
+        if fate < c.nothing:
+            keep[row] = False
+        elif fate < c.nothing + c.newest_only:
+            keep[row, 1:], keep[row, 0] = False, True
+        elif fate < c.nothing + c.newest_only + c.thinned:
+            keep[row, 0] = True
+        else:
+            keep[row] = True
+    return mask & keep
 
 
 def corrupt(
@@ -166,7 +168,7 @@ def corrupt(
     return to_uint8(x), noisy
 
 
-def batches(dataset: SceneBatches, numbers: Sequence[int], workers: int) -> DataLoader:
+def batches(dataset: Dataset, numbers: Sequence[int], workers: int) -> DataLoader:
     """Batches of `dataset` by their numbers, rendered ahead by `workers` processes."""
     return DataLoader(
         dataset,

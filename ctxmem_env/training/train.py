@@ -26,10 +26,11 @@ from ctxmem_env.generator.store import save_generator
 from ctxmem_env.generator.transformer import SceneTransformer, beyond_borders
 from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary
-from ctxmem_env.training.data import SceneBatches, batches, to_float
+from ctxmem_env.training.captures import estimate_context, training_batches
+from ctxmem_env.training.data import batches, to_float
 from ctxmem_env.training.own_walks import OwnWalks
 from ctxmem_env.training.run import ARGUMENTS, Run
-from ctxmem_env.training.validate import validate, validation_batch
+from ctxmem_env.training.validate import validate_all, validation_batches
 
 
 def losses(
@@ -61,11 +62,13 @@ def losses(
     view = model(add_noise(clean, t, noise), t, *memory, seen=seen)
     weight = loss_weight(t)[..., None, None, None]
     target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
+    measured = batch["depth"] > 0  # a capture may not tell it
     painted = torch.zeros_like(clean[:, :, :1])
     if seen.hints is not None:
         example, example_depth, beyond = seen.hints[:, :, 5:8], seen.hints[:, :, 8:9], beyond_borders(seen.hints)
         target = torch.where(beyond, example, clean)
-        target_depth = torch.where((beyond & (example_depth > UNKNOWN))[:, :, 0], example_depth[:, :, 0], target_depth)
+        exemplary = (beyond & (example_depth > UNKNOWN))[:, :, 0]
+        target_depth, measured = torch.where(exemplary, example_depth[:, :, 0], target_depth), measured | exemplary
         # After a walk over own frames all that the true ones did not show is made up, wherever it lies.
         painted = (beyond | ~batch["known"][:, :, None] if "known" in batch else beyond).to(clean)
         weight = weight * (1 - (1 - config.example_weight) * painted)
@@ -75,7 +78,8 @@ def losses(
         error = prediction - target
         return (weight * (error.square() + 0.2 * error.abs())).mean()
 
-    depth = (view.log_depth - target_depth).abs().mean()
+    share = ranks.total(measured.float().mean()) / ranks.size()
+    depth = ((view.log_depth - target_depth).abs() * measured).mean() / share.clamp(min=1e-6)
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if adversary is not None:
@@ -157,11 +161,11 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
     run = Run(config, out, device)
     forward = torch.compile(run.model) if config.compile else run.model
     size = run.model.config.height, run.model.config.width
-    validation = validation_batch(config, *size, device) if first else None
+    validation = validation_batches(config, *size, device) if first else {}
     autocast = torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
     own_walks = OwnWalks(config, SceneGenerator(run.model), autocast)
     numbers = [number for number in range(run.step, config.num_steps) if not own_walks.serve(number)]
-    dataset = SceneBatches(config.data, config.seed, *size, mine=slice(ranks.rank(), None, ranks.size()))
+    dataset = training_batches(config, *size, slice(ranks.rank(), None, ranks.size()))
     rendered = iter(batches(dataset, numbers, config.data.workers))
     figures: dict = {}
     with (
@@ -174,6 +178,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
             batch = own_walks.batch(step) if own else {n: value.to(device) for n, value in next(rendered).items()}
             rng = torch.Generator().manual_seed(config.seed * 2**32 + step)
             with autocast:
+                estimate_context(forward, batch)
                 if not own and step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
                     deepest = config.self_context_generations
                     repaint_context(forward, batch, rng, int(torch.randint(1, deepest + 1, (), generator=rng)))
@@ -194,7 +199,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
             if run.step % config.validate_every == 0 or last:
                 generator = SceneGenerator(run.ema)
                 save_generator(generator, out / "generator")
-                figures = validate(generator, validation, out / f"sheet_{run.step:06d}.png")
+                figures = validate_all(generator, validation, out / f"sheet_{run.step:06d}.png")
                 log.write(json.dumps({**now, "validation": figures}) + "\n")
                 note = f"step {run.step}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
                 bar.write(note, file=sys.stderr)
