@@ -17,7 +17,8 @@ from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import MemoryState
 from ctxmem_env.retrieval import RetrievalStrategy, select_context
 
-_STATE = ("poses", "fov", "prompts", "_newest", "_unopened")  # of a world, besides its memory and random generators
+# Of a world, besides its memory and random generators.
+_STATE = ("poses", "fov", "prompts", "_newest", "_given", "_unopened")
 _AT_ONCE = 64  # frames that are encoded again
 
 
@@ -112,6 +113,8 @@ class SceneWorld:
         self.generators = [torch.Generator() for _ in range(rows)]
         # The time of the newest frame of each camera; on the CPU, as lengths are.
         self._newest = torch.zeros(num_worlds, cameras, dtype=torch.int64)
+        # How many frames opened each world: those of earlier times than that nobody painted.
+        self._given = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
         kept = cached_frames if memory_capacity is None else min(cached_frames, memory_capacity)
         self._cache = FeatureCache(max(kept, num_context * cameras) * num_worlds)
         self._table = None
@@ -168,6 +171,7 @@ class SceneWorld:
         own = slice(first, first + self.cameras)
         self.fov[own] = fov
         self.set_prompt(world, prompt)
+        self._given[world] = len(frames)
         for i in range(len(frames)):
             self._remember(frames[i : i + 1], depth[i : i + 1], poses[i : i + 1], torch.tensor([first]))
         for camera, start in enumerate(starts):
@@ -322,10 +326,11 @@ class SceneWorld:
         """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
         frames, depth, poses, times, places, numbers = self._read.gather(indices)
         rows, slots = indices.shape
+        given = (indices >= 0) & (times < self._given.repeat_interleave(self.cameras)[:, None])
         if self._table is not None:
             features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
             features = {name: value.reshape(rows, slots, *value.shape[2:]) for name, value in features.items()}
-            return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts)), times
+            return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times
         fov = self.fov[:, None].expand(rows, slots).flatten()
 
         def encode(positions: list[int]) -> dict[str, Tensor]:
@@ -341,4 +346,4 @@ class SceneWorld:
         ]
         features = self._cache.gather(keys, encode)
         features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
-        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts)), times
+        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times

@@ -167,6 +167,18 @@ def test_a_look_serves_every_denoising_step(lookup):
         assert_same_view(model(**other, seen=seen), model(**other), tolerance=0.0)
 
 
+def test_examples_are_taken_from_the_frames_that_opened_the_world_if_there_are_any():
+    model, inputs = tiny(), draw_inputs(slots=3)
+    inputs["poses"][..., 3] += math.pi  # where nothing is remembered
+    memory = [inputs[name] for name in ("poses", "fov", "frames", "depth", "context_poses", "mask")]
+    given = torch.tensor([[False, True, False], [False, False, False]])
+    examples = model.look(*memory, given=given).hints[:, :, 5:]
+    alone = [part[:1, 1:2] if part.ndim > 1 and part.shape[1] == 3 else part[:1] for part in memory]
+    torch.testing.assert_close(examples[:1], model.look(*alone).hints[:, :, 5:])
+    every = model.look(*memory).hints[:, :, 5:]
+    assert not torch.equal(examples[0], every[0]) and torch.equal(examples[1], every[1])
+
+
 @BOTH
 def test_without_any_remembered_frame_the_network_paints_alone(lookup):
     model, inputs = tiny(lookup), draw_inputs()

@@ -65,6 +65,26 @@ def test_the_context_is_what_was_selected_and_nothing_else():
         assert (step.overlap[0][~used] == 0).all()
 
 
+def test_the_frames_that_opened_a_world_are_told_from_those_that_were_painted():
+    world = SceneWorld(PoseGenerator(), 2, "recent", num_context=3, memory_capacity=4, eviction="oldest")
+    world.reset(0, *some_frames(1), fov=90.0, seed=0)
+    world.reset(1, *some_frames(3), fov=90.0, seed=1)
+    for painted, expected in enumerate(([1, 3], [1, 2], [1, 1], [0, 0])):
+        context = world.advance(LEFT.expand(2, -1)).context
+        assert context.given.sum(1).tolist() == expected, painted
+        assert (context.given <= context.mask).all()
+    moment = world.clone_state()
+    world.reset(0, *some_frames(3), fov=90.0, seed=0)
+    assert world.advance(LEFT.expand(2, -1)).context.given[0].all()
+    world.restore_state(moment)
+    assert not world.advance(LEFT.expand(2, -1)).context.given.any()
+
+
+def test_cameras_of_one_world_share_what_opened_it():
+    world = open_world(num_worlds=2, n=2, cameras=2, retrieval="recent", num_context=3)
+    assert world.advance(LEFT.expand(4, -1)).context.given.sum(1).tolist() == [2, 2, 2, 2]
+
+
 def test_features_in_a_slot_belong_to_the_frame_in_it():
     world = open_world(cached_frames=1, num_context=4)  # 4 rows: they are reused all the time
     for i in range(12):

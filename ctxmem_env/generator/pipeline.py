@@ -79,7 +79,7 @@ class SceneGenerator(DiffusionPipeline):
             context.poses.float(),
             context.mask,
         )
-        seen = self.transformer.look(*memory, keys_values=context.features.get("keys_values"))
+        seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given)
 
         def denoise(noisy: Tensor, time: Tensor) -> tuple:
             return self.transformer(noisy, time, *memory, seen=seen)

@@ -13,7 +13,8 @@ class Context:
 
     frames (B, k, H, W, 3) uint8; depth (B, k, H, W) in metres; poses (B, k, 6); mask (B, k), False for an empty
     slot, in which the rest means nothing; features: what `Generator.encode` returned for these frames, each tensor
-    (B, k, ...); prompts: what each world is to show, in words, "" for nothing said, or () where nobody reads it.
+    (B, k, ...); prompts: what each world is to show, in words, "" for nothing said, or () where nobody reads it;
+    given (B, k) bool, frames that opened the world, which nobody painted, or None where that is not known.
     """
 
     frames: Tensor
@@ -22,12 +23,14 @@ class Context:
     mask: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
     prompts: tuple[str, ...] = ()
+    given: Tensor | None = None
 
     def rows(self, worlds: slice) -> "Context":
         """The context of some of the worlds."""
         features = {name: value[worlds] for name, value in self.features.items()}
         parts = self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds]
-        return Context(*parts, features, self.prompts[worlds])
+        given = None if self.given is None else self.given[worlds]
+        return Context(*parts, features, self.prompts[worlds], given)
 
 
 @dataclass

@@ -198,8 +198,12 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         context_poses: Tensor,
         mask: Tensor,
         keys_values: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Seen:
-        """The part of `forward` that does not depend on the noisy views; arguments as there."""
+        """The part of `forward` that does not depend on the noisy views; arguments as there.
+
+        given (B, k) bool: frames that are examples of the place rather than those that were painted; None: all are.
+        """
         scenes, slots = mask.shape
         if keys_values is None:
             fov_each = fov[:, None].expand(-1, slots).flatten()
@@ -207,8 +211,10 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             keys_values = keys_values.unflatten(0, (scenes, slots))
         hints = None
         if self.config.lookup:
-            memory = frames, depth, context_poses, mask, poses, fov
-            hints = torch.cat([*splat(*memory), *extend(*memory)], dim=2)
+            examples = mask if given is None else mask & given
+            examples = torch.where(examples.any(1, keepdim=True), examples, mask)
+            thrown = splat(frames, depth, context_poses, mask, poses, fov)
+            hints = torch.cat([*thrown, *extend(frames, depth, context_poses, examples, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.

@@ -156,7 +156,7 @@ def _check_independence(generator: Generator, inputs: Inputs, view: Generated) -
         ]
         mixed = Inputs(
             mix(inputs.poses, drawn.poses),
-            Context(*parts, features, a.prompts),
+            Context(*parts, features, a.prompts, mix(a.given, b.given)),
             mix(inputs.fov, drawn.fov),
             inputs.num_steps,
             generators,
@@ -243,7 +243,8 @@ def _make_inputs(generator: Generator, worlds: int, slots: int, seed: int = 0) -
     if traits.frames_per_step > 1:
         way = way.unflatten(0, (worlds, traits.frames_per_step))
     generators = [torch.Generator().manual_seed(seed + i) for i in range(worlds)]
-    context = Context(*rows, mask, features, prompts)
+    given = torch.arange(slots, device=fov.device).expand(worlds, -1) % 2 == 0
+    context = Context(*rows, mask, features, prompts, given)
     return Inputs(way, context, fov[::slots].contiguous(), generator.default_num_steps, generators)
 
 

@@ -67,6 +67,7 @@ class OwnWalks:
             "context_depth": made.context.depth,
             "context_poses": made.context.poses,
             "mask": made.context.mask,
+            "given": made.context.given,
             "overlap": made.overlap,
             "fov": self.fov,
             "poses": poses,

@@ -42,8 +42,9 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     """The training loss of one batch and its parts: colour, the network's own colour, log depth.
 
-    Beyond the borders of all remembered frames there are many right answers, and their average is fog: there the
-    example that `lookup.extend` gives stands for the truth, and the critic says what else is wrong with it.
+    Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
+    the truth, and the critic says what is wrong with it: beyond the borders of all remembered frames the example that
+    `lookup.extend` gives, and after walks over own frames whatever is remembered.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
@@ -58,19 +59,23 @@ def losses(
         batch["context_poses"],
         batch["mask"],
     )
-    seen = model.look(*memory, keys_values=_encode(model, batch, context) if "known" in batch else None)
+    features = _encode(model, batch, context) if "known" in batch else None
+    seen = model.look(*memory, features, batch.get("given"))
     view = model(add_noise(clean, t, noise), t, *memory, seen=seen)
     weight = loss_weight(t)[..., None, None, None]
     target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
     measured = batch["depth"] > 0  # a capture may not tell it
     painted = torch.zeros_like(clean[:, :, :1])
     if seen.hints is not None:
-        example, example_depth, beyond = seen.hints[:, :, 5:8], seen.hints[:, :, 8:9], beyond_borders(seen.hints)
-        target = torch.where(beyond, example, clean)
-        exemplary = (beyond & (example_depth > UNKNOWN))[:, :, 0]
-        target_depth, measured = torch.where(exemplary, example_depth[:, :, 0], target_depth), measured | exemplary
-        # After a walk over own frames all that the true ones did not show is made up, wherever it lies.
-        painted = (beyond | ~batch["known"][:, :, None] if "known" in batch else beyond).to(clean)
+        stand_in, there = seen.hints[:, :, 5:9], beyond_borders(seen.hints)
+        if "known" in batch:
+            # After a walk over own frames all that the true ones did not show is made up: it is to stay as it was.
+            covered, there = seen.hints[:, :, 4:5] > 0, ~batch["known"][:, :, None]
+            stand_in = torch.where(covered, seen.hints[:, :, :4], stand_in)
+        painted = there.to(clean)
+        target = torch.where(there, stand_in[:, :, :3], clean)
+        exemplary = (there & (stand_in[:, :, 3:] > UNKNOWN))[:, :, 0]
+        target_depth, measured = torch.where(exemplary, stand_in[:, :, 3], target_depth), measured | exemplary
         weight = weight * (1 - (1 - config.example_weight) * painted)
 
     def colour(prediction: Tensor) -> Tensor:
