@@ -323,6 +323,44 @@ def test_a_failure_leaves_an_earlier_video_alone(fail, tmp_path):
     assert out.read_bytes() == b"earlier"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "which command? One of play, serve, rollout"),
+        (("rolout",), "command='rolout' is unknown. Did you mean 'rollout'?"),
+        (("bench",), "bench what? One of step, retrieval"),
+        (("bench", "stp"), "bench='stp' is unknown. Did you mean 'step'?"),
+        (("rollout", "--stps", "3"), "option --stps is unknown. Did you mean --steps?"),
+        (
+            ("rollout", "--steps", "x"),
+            "--steps='x' is not understood; expected --steps INT; see `ctxmem rollout --help`",
+        ),
+        (("rollout", "--layout", "pannel"), "invalid choice 'pannel' for argument '--layout'. Expected one of"),
+        (("collect",), "--scene, --out is missing; see `ctxmem collect --help`"),
+        (("train",), "CONFIG is missing; see `ctxmem train --help`"),
+        (("bench", "step", "--repeats"), "see `ctxmem bench step --help`"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_arguments_that_are_none_end_in_one_line_with_a_hint(fail, arguments, message):
+    err = fail(*arguments)
+    assert err.startswith("ctxmem: error: ") and err.count("\n") == 1 and len(err) < 400
+    assert message in err
+
+
+def test_help_is_that_of_the_command(capsys):
+    from ctxmem_env.cli import main
+
+    for words, known in (
+        (["--help"], "compare"),
+        (["rollout", "--help"], "--replay FILE"),
+        (["bench", "-h"], "vector"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0 and known in capsys.readouterr().out
+
+
 def test_debug_shows_where_an_error_comes_from(fail, monkeypatch):
     assert "Traceback" in fail("rollout", "--steps", "0", "--debug")
     monkeypatch.setenv("CTXMEM_DEBUG", "1")

@@ -104,6 +104,7 @@ def bench_memory(
     num_context: int = 8,
     soak_steps: int = 20_000,
     threads: int = 1,
+    quiet: bool = False,
 ) -> dict:
     """Roams `scenes` test scenes for `steps` steps, and looks again from `revisits` places of each, not recent ones.
 
@@ -136,7 +137,8 @@ def bench_memory(
     device = getattr(generator, "device", "cpu")
     truth = roam.truth(generator.height, generator.width)
     memories, unlimited = [], None
-    with tqdm(total=steps * (1 + len(evictions)), desc="bench memory", unit="step", dynamic_ncols=True) as progress:
+    total = steps * (1 + len(evictions))
+    with tqdm(total=total, desc="bench memory", unit="step", dynamic_ncols=True, disable=quiet) as progress:
         for eviction in (UNLIMITED, *evictions):
             bound = {} if eviction == UNLIMITED else {"memory_capacity": capacity, "eviction": eviction}
             world = SceneWorld(generator, len(roam.seeds), num_context=num_context, device=device, **bound)
@@ -164,7 +166,7 @@ def bench_memory(
         "machine": describe(),
         "memories": memories,
         "bytes_a_frame": _bytes_a_frame(generator, capacity, features),
-        "soak": _soak(Stand(generator, features), capacity, evictions[0], soak_steps, device),
+        "soak": _soak(Stand(generator, features), capacity, evictions[0], soak_steps, device, quiet),
     }
 
 
@@ -213,7 +215,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _soak(stand: Stand, capacity: int, eviction: str, steps: int, device: torch.device | str) -> dict:
+def _soak(stand: Stand, capacity: int, eviction: str, steps: int, device: torch.device | str, quiet: bool) -> dict:
     """One world walks on with a bounded memory; see `bench_memory`."""
     poses = random_walk(build_scene(_SEED), steps + 1, np.random.default_rng(_SEED))
     world = SceneWorld(stand, memory_capacity=capacity, eviction=eviction, device=device)
@@ -221,7 +223,7 @@ def _soak(stand: Stand, capacity: int, eviction: str, steps: int, device: torch.
     world.reset(0, torch.zeros(*size, 3, dtype=torch.uint8), torch.ones(size), poses[:1], DEFAULT_FOV, _SEED)
     weigh_at, resident = {round(share * steps) for share in _SOAK_AT}, []
     began = time.perf_counter()
-    for step in tqdm(range(1, steps + 1), desc="bench memory, soak", unit="step", dynamic_ncols=True):
+    for step in tqdm(range(1, steps + 1), desc="bench memory, soak", unit="step", dynamic_ncols=True, disable=quiet):
         world.advance(motion_between(world.poses, poses[step : step + 1].to(device)))
         if step in weigh_at:
             gc.collect()

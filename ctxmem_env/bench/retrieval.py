@@ -61,6 +61,7 @@ def bench_retrieval(
     repeats: int = 5,
     threads: int = 1,
     device: str = "auto",
+    quiet: bool = False,
 ) -> dict:
     """Times `queries` choices after each of `histories` of two paths, history by history in turn, `repeats` times.
 
@@ -88,7 +89,8 @@ def bench_retrieval(
         path = poses(max(histories) + (repeats + 1) * queries)
         travellers = [Traveller(path, history, num_context, place) for history in histories]
         rounds, agreed = [], []
-        for _ in tqdm(range(repeats + 1), desc=f"bench retrieval, {name}", unit="round", dynamic_ncols=True):
+        told = {"desc": f"bench retrieval, {name}", "unit": "round", "dynamic_ncols": True}
+        for _ in tqdm(range(repeats + 1), **told, disable=quiet):
             measured = []
             for number in range(queries):
                 if number < checked:

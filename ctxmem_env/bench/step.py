@@ -96,6 +96,7 @@ def bench_step(
     threads: int = 1,
     device: str = "auto",
     compile: bool = False,
+    quiet: bool = False,
 ) -> dict:
     """Times `steps` steps in every case, case by case in turn, `repeats` times.
 
@@ -129,7 +130,7 @@ def bench_step(
         generator = compiled(generator)
     walks = [Walk(generator, slots, history, poses, device) for history, slots in cases]
     rates, rounds = MatrixRates(place), []
-    for number in tqdm(range(repeats), desc="bench step", unit="round", dynamic_ncols=True):
+    for number in tqdm(range(repeats), desc="bench step", unit="round", dynamic_ncols=True, disable=quiet):
         start = longest + number * ahead
         for walk in walks:
             walk.begin(start)

@@ -79,7 +79,12 @@ class Trainer:
 
 
 def bench_train(
-    config: str | Path | None = None, repeats: int = 5, steps: int = 2, threads: int = 1, device: str = "auto"
+    config: str | Path | None = None,
+    repeats: int = 5,
+    steps: int = 2,
+    threads: int = 1,
+    device: str = "auto",
+    quiet: bool = False,
 ) -> dict:
     """Times `steps` training steps of each of `CASES`, in turn, `repeats` times.
 
@@ -107,7 +112,7 @@ def bench_train(
     dataset = SceneBatches(settings.data, _SEED, shape.height, shape.width)
     rates, flops = MatrixRates(place), trainer.flops(dataset[0])
     rounds, rendering = [], []
-    for number in tqdm(range(repeats + 1), desc="bench train", unit="round", dynamic_ncols=True):
+    for number in tqdm(range(repeats + 1), desc="bench train", unit="round", dynamic_ncols=True, disable=quiet):
         began = time.perf_counter()
         batch = dataset[number]
         rendering.append(1000 * (time.perf_counter() - began))

@@ -29,6 +29,7 @@ def bench_vector(
     array: str = "numpy",
     compile: bool = False,
     sb3: bool = False,
+    quiet: bool = False,
 ) -> dict:
     """Steps every batch of `num_envs` worlds `repeats` times, in turn with the first of them.
 
@@ -66,7 +67,7 @@ def bench_vector(
     arguments = {"model": compiled(generator) if compile else model, "num_context": num_context, "device": device}
     first = RandomWalk(num_envs[0], array=array, **arguments)
     batches = []
-    for number in tqdm(num_envs, desc="bench vector", unit="batch", dynamic_ncols=True):
+    for number in tqdm(num_envs, desc="bench vector", unit="batch", dynamic_ncols=True, disable=quiet):
         walk = first if number == num_envs[0] else RandomWalk(number, array=array, **arguments)
         rounds = []
         for _ in range(repeats):

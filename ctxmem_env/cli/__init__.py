@@ -11,18 +11,25 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from ctxmem_env.cli.bench import BENCHES
 from ctxmem_env.cli.command import Command, TorchCommand
+from ctxmem_env.cli.parsing import parse
 from ctxmem_env.cli.walks import Compare, Play, Rollout
 
 DESCRIPTION = """Worlds that a generative model paints and whose memory is the frames already seen.
 
-Every command ends with one line of JSON on standard output that holds its results."""
+  ctxmem play                              walk yourself, in a window
+  ctxmem rollout --out walk.mp4            film a walk
+  ctxmem rollout --image photo.jpg         begin in a picture of your own
+  ctxmem compare                           see what memory is worth
+  ctxmem evaluate --protocol loop          measure it
+
+Every command ends with one line of JSON on standard output that holds its results. Progress and errors go to standard
+error, where --quiet leaves errors alone and --debug adds where they come from. `ctxmem COMMAND --help` tells more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,15 +205,22 @@ class Evaluate(TorchCommand):
 
 
 Subcommand = (
-    Annotated[Rollout, subcommand("rollout")]
+    Annotated[Play, subcommand("play")]
     | Annotated[Serve, subcommand("serve")]
-    | Annotated[Play, subcommand("play")]
+    | Annotated[Rollout, subcommand("rollout")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Collect, subcommand("collect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[BENCHES, subcommand("bench", description="Measure how fast a part of the package is on this machine.")]
 )
+
+
+def _names(kinds: Any) -> list[str]:
+    return [kind.__metadata__[0].name for kind in get_args(kinds)]
+
+
+NAMES = dict.fromkeys(_names(Subcommand), ()) | {"bench": _names(BENCHES)}
 
 
 def _start_logging(command: Command) -> None:
@@ -221,14 +235,13 @@ def _start_logging(command: Command) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
-    command = tyro.cli(
-        Subcommand, prog="ctxmem", description=DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    _start_logging(command)
+    debug = bool(os.environ.get("CTXMEM_DEBUG")) or "--debug" in (sys.argv if arguments is None else arguments)
     try:
+        command = parse(Subcommand, NAMES, DESCRIPTION, arguments)
+        _start_logging(command)
         results = command.run()
     except (ValueError, OSError) as error:
-        if command.debug or os.environ.get("CTXMEM_DEBUG"):
+        if debug:
             traceback.print_exc()
         print("ctxmem: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -51,7 +51,7 @@ class Bench(TorchCommand):
         words = ["ctxmem", "bench", self.name]
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in _NOT_MEASURED or value == field.default:
+            if field.name in (*_NOT_MEASURED, "quiet") or value == field.default:
                 continue
             option = "--" + field.name.replace("_", "-")
             values = value if isinstance(value, tuple) else [] if value is True else [value]

@@ -31,7 +31,7 @@ def collect(command: Collect) -> dict:
     split_of(check_integer("scene", command.scene, 0))
     scene = build_scene(command.scene)
     poses = random_walk(scene, steps + 1, np.random.default_rng(check_integer("seed", command.seed, 0)))
-    views = _views(scene, poses, fov, height, width)
+    views = _views(scene, poses, fov, height, width, command.quiet)
     if published:
         folder = write_published(command.out, f"Scene{command.scene}_{command.seed}", views, poses.numpy())
     else:
@@ -48,8 +48,10 @@ def collect(command: Collect) -> dict:
     }
 
 
-def _views(scene: Scene, poses: Tensor, fov: float, height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _views(
+    scene: Scene, poses: Tensor, fov: float, height: int, width: int, quiet: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     scenes = stack_scenes([scene])
-    for pose in tqdm(poses, desc="collect", unit="frame", dynamic_ncols=True):
+    for pose in tqdm(poses, desc="collect", unit="frame", dynamic_ncols=True, disable=quiet):
         frames, depth = render(scenes, pose[None, None], fov, height, width)
         yield frames[0, 0].numpy(), depth[0, 0].numpy()

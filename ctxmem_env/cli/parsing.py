@@ -1,0 +1,89 @@
+"""Arguments to a command, and one line for arguments that are none."""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from typing import Any
+
+import tyro
+
+from ctxmem_env.errors import unknown_name
+
+_WIDE = "10000"  # columns, so that tyro breaks no line that is looked for here
+_BORDER = re.compile(r"[╭╮╰╯│─]+|^\||\|$|\+?-{3,}\+?")  # of boxes, and of those without Unicode
+
+
+def parse(kinds: Any, names: dict[str, Sequence[str]], description: str, arguments: Sequence[str] | None) -> Any:
+    """The command that arguments ask for.
+
+    Args:
+        kinds: of commands, as `tyro.cli` takes them.
+        names: of the commands, and of those below each.
+        description: of all.
+        arguments: None for those of the process.
+
+    Raises:
+        ValueError: arguments that do not fit, in one line.
+        SystemExit: help was asked for, and printed.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _check_names(names, arguments)
+    said, columns = io.StringIO(), os.environ.get("COLUMNS")
+    if not {"-h", "--help"} & set(arguments):
+        os.environ["COLUMNS"] = _WIDE
+    try:
+        with redirect_stderr(said):
+            config = (tyro.conf.FlagCreatePairsOff,)
+            return tyro.cli(kinds, prog="ctxmem", description=description, args=arguments, config=config)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_in_one_line(said.getvalue(), arguments)) from None
+    finally:
+        os.environ.pop("COLUMNS", None)
+        if columns is not None:
+            os.environ["COLUMNS"] = columns
+
+
+def _check_names(names: dict[str, Sequence[str]], arguments: list[str]) -> None:
+    if not arguments:
+        raise ValueError(f"which command? One of {', '.join(names)}; `ctxmem --help` tells what they do.")
+    first, *rest = arguments
+    if first.startswith("-"):
+        return
+    if first not in names:
+        raise unknown_name("command", first, names)
+    below = names[first]
+    if below and not rest:
+        raise ValueError(f"{first} what? One of {', '.join(below)}; `ctxmem {first} --help` tells what they do.")
+    if below and not rest[0].startswith("-") and rest[0] not in below:
+        raise unknown_name(first, rest[0], below)
+
+
+def _in_one_line(said: str, arguments: list[str]) -> str:
+    """What tyro says in a box, without the box: what is wrong, the nearest option, and where help is."""
+    lines = [_BORDER.sub("", line).strip() for line in said.splitlines()]
+    lines = [line for line in lines[1:] if line]
+    text = " ".join(lines)
+    words = []
+    for word in arguments:
+        if word.startswith("-"):
+            break
+        words.append(word)
+    help_line = f"see `ctxmem {' '.join(words[:2] if words[:1] == ['bench'] else words[:1])} --help`."
+    if match := re.search(r"Unrecognized options: (\S+?),? ", text + " "):
+        near = re.search(r"Perhaps you meant: (--[\w-]+)", text)
+        hint = f"Did you mean {near[1]}? " if near else ""
+        return f"option {match[1]} is unknown. {hint}Or {help_line}" if near else f"{match[1]} is unknown; {help_line}"
+    if "Missing from" in text:
+        options = [line for line in lines if re.match(r"--\w|[A-Z]+$|[A-Z]+ ", line) and "helptext" not in line]
+        missing = [line.split()[0] for line in options] or ["an argument"]
+        return f"{', '.join(missing)} is missing; {help_line}"
+    if match := re.search(r"Error parsing (\S+): .*? from \[(.*?)\]", text):
+        kind = re.search(r"Argument helptext: (\S+ [A-Z|]+|\S+)", text)
+        expected = f" expected {kind[1]};" if kind else ""
+        return f"{match[1]}={match[2]} is not understood;{expected} {help_line}"
+    return text.split("For full helptext")[0].strip().rstrip(".") + f"; {help_line}"
