@@ -100,7 +100,7 @@ class Collect(TorchCommand):
 class Train(Command):
     """Train a generator. A run that was cut off goes on from its last checkpoint."""
 
-    config: Positional[Path]
+    config: Annotated[Positional[Path], arg(metavar="CONFIG")]
     """YAML file, such as configs/nano.yaml."""
     data: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = ()
     """Folders of captures to train on beside the rendered scenes: of one, of many, or a data set of Context-as-Memory

@@ -79,11 +79,11 @@ def _in_one_line(said: str, arguments: list[str]) -> str:
         hint = f"Did you mean {near[1]}? " if near else ""
         return f"option {match[1]} is unknown. {hint}Or {help_line}" if near else f"{match[1]} is unknown; {help_line}"
     if "Missing from" in text:
-        options = [line for line in lines if re.match(r"--\w|[A-Z]+$|[A-Z]+ ", line) and "helptext" not in line]
+        options = [line for line in lines if re.match(r"--\w|[A-Z]+$", line)]
         missing = [line.split()[0] for line in options] or ["an argument"]
         return f"{', '.join(missing)} is missing; {help_line}"
     if match := re.search(r"Error parsing (\S+): .*? from \[(.*?)\]", text):
         kind = re.search(r"Argument helptext: (\S+ [A-Z|]+|\S+)", text)
         expected = f" expected {kind[1]};" if kind else ""
         return f"{match[1]}={match[2]} is not understood;{expected} {help_line}"
-    return text.split("For full helptext")[0].strip().rstrip(".") + f"; {help_line}"
+    return re.split("Argument helptext|For full helptext", text)[0].strip().rstrip(".") + f"; {help_line}"
