@@ -142,6 +142,8 @@ def test_no_command_is_of_a_kind_that_no_test_runs():
     [
         ("examples/quickstart.py", "--steps", "5"),
         ("examples/look_away_and_back.py", "--turns", "2"),
+        ("examples/train_ppo.py", "--steps", "16", "--num-envs", "2"),
+        ("examples/vectorised.py", "--num-envs", "2", "--steps", "3"),
         ("examples/own_photograph.py", "photo.jpg"),
         ("examples/own_capture.py",),
         ("examples/two_cameras.py",),
@@ -175,6 +177,10 @@ def test_the_example_of_a_generator_runs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [script, "--steps", "2"])
     runpy.run_path(script, run_name="__main__")
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_examples_are_short():
+    assert all(len(path.read_text().splitlines()) < 60 for path in (ROOT / "examples").glob("*.py"))
 
 
 def test_every_example_and_agent_is_run():
