@@ -212,3 +212,12 @@ def test_accelerate_launches_two_processes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
     load_generator(f"wan:{tmp_path / 'run' / 'adapter'}", "cpu")
+
+
+@pytest.mark.slow
+def test_blocks_that_are_sharded_over_processes_compute_the_same():
+    script = Path(__file__).with_name("sharded_wan.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["equal", "equal"]
