@@ -20,6 +20,7 @@ from ctxmem_env.generator import load_generator
 from ctxmem_env.generator.wan.folders import Found
 from ctxmem_env.generator.wan.store import build
 from ctxmem_env.scenes import STYLES
+from ctxmem_env.training.checkpoint import load_checkpoint
 from ctxmem_env.training.wan import open_base, prepare, train_wan, velocity_loss
 from ctxmem_env.training.wan_config import WanTrainConfig
 from ctxmem_env.training.wan_data import CaptureClips, SceneClips
@@ -140,8 +141,8 @@ def capture(folder, count):
     return write_nerfstudio(folder, ((picture, np.ones((40, 60))) for picture in pictures), poses, 60.0)
 
 
-def test_captures_are_trained_on(tmp_path):
-    config = changed(captures=[str(capture(tmp_path / "capture", 9))], num_steps=1, newest_only=0.0)
+def test_captures_are_trained_on(run, tmp_path):
+    config = changed(captures=[str(capture(tmp_path / "capture", 9))], newest_only=0.0)
     clips = CaptureClips(config)
     for number in range(4):
         clip = clips[number]
@@ -150,7 +151,10 @@ def test_captures_are_trained_on(tmp_path):
         assert torch.allclose(x.diff(), x.diff()[:1], atol=1e-5)
         used = clip["context_poses"][clip["mask"]]
         assert len(used) > 0 and bool((used[:, 0] < x[0]).all() or (used[:, 0] > x[0]).all())  # all come before
-    assert train_wan(config, tmp_path / "run", quiet=True)["steps"] == 1
+    results, _ = run("train", TINY, "--data", tmp_path / "capture", "--out", tmp_path / "run", "--quiet")
+    assert results["steps"] == CONFIG.num_steps
+    facts = load_checkpoint(tmp_path / "run" / "latest.safetensors")[1]
+    assert facts["config"]["captures"] == config.captures
 
 
 def test_captures_that_are_too_short_are_told(tmp_path):

@@ -104,7 +104,7 @@ class Train(Command):
     """YAML file, such as configs/nano.yaml."""
     data: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = ()
     """Folders of captures to train on beside the rendered scenes: of one, of many, or a data set of Context-as-Memory
-    or GF-Minecraft. By default those that the config names."""
+    or GF-Minecraft. By default those that the config names. An adapter of Wan is trained on them alone."""
     out: Path | None = None
     """Folder of checkpoints, logs and samples. By default runs/NAME, with the name in the config."""
     device: str = "cpu"
