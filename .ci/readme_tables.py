@@ -19,6 +19,7 @@ from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
 from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
+from ctxmem_env.generator.locate import weights_checksum
 from ctxmem_env.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -75,9 +76,17 @@ def tasks_table() -> str:
     return "\n".join(rows)
 
 
+def dated(table: str, weights: str | None) -> str:
+    """A table, and that the packaged model has other weights by now, where it has."""
+    if weights == weights_checksum("nano"):
+        return table
+    return f"{table} Measured with earlier weights of nano ({weights}), not with those that are packaged now."
+
+
 def results_section() -> str:
     """What was measured of the packaged model."""
-    return results_table(read_results(NANO / "results.json"))
+    results = read_results(NANO / "results.json")
+    return dated(results_table(results), results.get("weights"))
 
 
 def benchmarks() -> str:
@@ -92,22 +101,26 @@ def benchmarks_in_short() -> str:
 
 def reported() -> str:
     """What the paper reports of its rules of retrieval, and what was measured of those here."""
-    return reported_table(read_results(NANO / "results_retrieval.json"))
+    results = read_results(NANO / "results_retrieval.json")
+    return dated(reported_table(results), results["weights"])
 
 
 def paper() -> str:
     """The paper's tables, and what was measured of the same here."""
-    return paper_tables(read_results(NANO / "results_retrieval.json"))
+    results = read_results(NANO / "results_retrieval.json")
+    return dated(paper_tables(results), results["weights"])
 
 
 def protocol(name: str) -> str:
     """What one of the protocols measured of the packaged model."""
-    return protocol_table(read_results(NANO / f"results_{name}.json"))
+    results = read_results(NANO / f"results_{name}.json")
+    return dated(protocol_table(results), results["weights"])
 
 
 def transfer(task: str, **shown: tuple[str, ...]) -> str:
     """What policies reach in generated and in true worlds."""
-    return transfer_table(read_results(POLICIES / f"transfer_{task}.json"), **shown)
+    results = read_results(POLICIES / f"transfer_{task}.json")
+    return dated(transfer_table(results, **shown), results["arguments"]["model_sha256"])
 
 
 SECTIONS = {

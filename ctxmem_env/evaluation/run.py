@@ -17,6 +17,7 @@ from ctxmem_env.evaluation.metrics import mean_interval
 from ctxmem_env.evaluation.protocols import Walked, Walks, follow, true_walks
 from ctxmem_env.evaluation.sheets import save_walk_sheet
 from ctxmem_env.generator import Generator, load_generator
+from ctxmem_env.generator.locate import weights_checksum
 from ctxmem_env.scenes import SPLITS, split_seeds
 
 VERSION = 2  # of results files; since 2 intervals are Student's, and a horizon's ages count the looks before
@@ -76,7 +77,8 @@ def evaluate(
         figures.append(_figures(groups, tour, replay, name))
     results = {"version": VERSION, "model": model, "scenes": {"split": "test", "seeds": [seeds[0], seeds[-1]]}}
     results |= {"steps": steps, "num_steps": num_steps or generator.default_num_steps, "num_context": num_context}
-    results |= {"machine": describe_machine(), "commit": describe_commit(), "figures": figures}
+    results |= {"weights": weights_checksum(model), "machine": describe_machine(), "commit": describe_commit()}
+    results["figures"] = figures
     Path(out).write_text(json.dumps(results, indent=1) + "\n")
     if sheet is not None and shown is not None:
         save_walk_sheet(Path(sheet), *shown)

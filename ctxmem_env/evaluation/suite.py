@@ -1,6 +1,5 @@
 """The paper's protocols and ours by name: which cases they have, what measures them, and which options they take."""
 
-import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from ctxmem_env.evaluation.retrieval import measure_retrieval, retrieval_cases
 from ctxmem_env.evaluation.runner import run_protocol
 from ctxmem_env.evaluation.sampling import measure_sampling, sampling_cases
 from ctxmem_env.generator import Generator, load_generator
-from ctxmem_env.generator.locate import find_generator
+from ctxmem_env.generator.locate import weights_checksum
 from ctxmem_env.scenes import SPLITS, split_seeds
 
 
@@ -114,11 +113,3 @@ def evaluate_protocol(
 
     sheet = None if sheet is None else Path(sheet)
     return run_protocol(head, cases, seeds, measure, out, chosen.combine, chosen.group, sheet, quiet)
-
-
-def weights_checksum(model: str | Generator) -> str | None:
-    """Of the weights, by which files of an earlier model of the same name are told apart; None for a `Generator`."""
-    if not isinstance(model, str):
-        return None
-    sums = find_generator(model) / "checksums.json"
-    return hashlib.sha256(sums.read_bytes()).hexdigest()[:12] if sums.is_file() else None

@@ -19,8 +19,7 @@ from ctxmem_env.evaluation.correlation import pearson, spearman
 from ctxmem_env.evaluation.policies import evaluate_policy, make_worlds
 from ctxmem_env.evaluation.run import VERSION, describe_commit, describe_machine
 from ctxmem_env.evaluation.runner import write
-from ctxmem_env.evaluation.suite import weights_checksum
-from ctxmem_env.generator.locate import read_traits
+from ctxmem_env.generator.locate import read_traits, weights_checksum
 from ctxmem_env.policies import make_policy
 from ctxmem_env.policies.network import find_policy
 from ctxmem_env.retrieval import get_retrieval

@@ -3,6 +3,7 @@
 `ctxmem_env.generator.wan` has its own folders, for names that begin with "wan:".
 """
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -52,3 +53,14 @@ def read_traits(model: str) -> Traits:
         raise ValueError(f"model={model!r} has no {CONFIG}; expected a folder that save_pretrained wrote.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"model={model!r}: {path} has no height and width ({error!r}); fetch it again.") from error
+
+
+def weights_checksum(model: object) -> str | None:
+    """Of the weights of the generator called `model`, by which an earlier one of that name is told apart.
+
+    None for what is no name, and for a folder without checksums.
+    """
+    if not isinstance(model, str):
+        return None
+    sums = find_generator(model) / "checksums.json"
+    return hashlib.sha256(sums.read_bytes()).hexdigest()[:12] if sums.is_file() else None
