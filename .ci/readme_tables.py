@@ -20,6 +20,7 @@ from ctxmem_env.evaluation.suite import PROTOCOLS
 from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.generator.locate import weights_checksum
+from ctxmem_env.plotting import plot_ages
 from ctxmem_env.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -117,6 +118,17 @@ def protocol(name: str) -> str:
     return dated(protocol_table(results), results["weights"])
 
 
+def has_ages() -> bool:
+    """Whether long walks were measured by the age of looks."""
+    rows = read_results(NANO / "results_horizon.json")["figures"]
+    return any("_age_" in name for row in rows for name in row["values"])
+
+
+def ages() -> str:
+    """The picture that `plot_ages` makes, if there is what it shows."""
+    return "![PSNR of second looks by their age](ages.png)" if has_ages() else "Not measured by the age of looks yet."
+
+
 def transfer(task: str, **shown: tuple[str, ...]) -> str:
     """What policies reach in generated and in true worlds."""
     results = read_results(POLICIES / f"transfer_{task}.json")
@@ -133,6 +145,7 @@ SECTIONS = {
     "benchmarks in short": benchmarks_in_short,
     "reported": reported,
     "paper": paper,
+    "ages": ages,
     **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
@@ -162,5 +175,7 @@ def updated(text: str) -> str:
 
 
 if __name__ == "__main__":
+    if has_ages():
+        plot_ages(NANO / "results_horizon.json", NANO / "ages.png")
     for path in DOCUMENTS:
         path.write_text(updated(path.read_text()))

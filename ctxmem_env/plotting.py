@@ -116,6 +116,41 @@ def plot_evaluation(results: str | Path, out: str | Path | None = None, names: S
     return _written(figure, out)
 
 
+def plot_ages(results: str | Path, out: str | Path | None = None) -> "Figure":
+    """What is left of a place by the time since it was painted: PSNR in dB of second looks by their age, and intervals.
+
+    Args:
+        results: the JSON file of `ctxmem evaluate --protocol horizon`.
+        out: PNG file; None: nothing is written.
+
+    Raises:
+        ValueError: no matplotlib, no such file or another one.
+    """
+    check_plots()
+    curves = {label: _ages_of(values) for label, values in _read_rows(Path(results))}
+    if not any(map(len, curves.values())):
+        raise ValueError(f"results={str(results)!r} hold no looks by age; expected a file of the protocol horizon.")
+    figure, axes = _panels(2)
+    pairs = (("own_db", "against its own first look"), ("true_db", "against the truth"))
+    for axis, (name, title) in zip(axes, pairs, strict=True):
+        for label, ages in curves.items():
+            at, means, ends = ([ages[age][part] for age in sorted(ages)] for part in ("age", name, f"{name}_ends"))
+            axis.errorbar(at, means, yerr=ends, marker=".", capsize=2, label=label or "all walks")
+        axis.set(xscale="log", xlabel="steps since the first look", ylabel="PSNR, dB", title=title)
+    axes[0].legend(frameon=False, fontsize=8)
+    return _written(figure, out)
+
+
+def _ages_of(values: dict[str, tuple[float, tuple[float, float]]]) -> dict[int, dict[str, float]]:
+    """Of the values of a long walk, by group of ages: the mean age of its looks, and what they measured."""
+    ages: dict[int, dict[str, float]] = {}
+    for name, (mean, (half, _)) in values.items():
+        figure, found, age = name.rpartition("_age_")
+        if found and figure in ("age", "own_db", "true_db"):
+            ages.setdefault(int(age), {}).update({figure: mean, f"{figure}_ends": half})
+    return ages
+
+
 def _read_rows(path: Path) -> list[tuple[str, dict[str, tuple[float, tuple[float, float]]]]]:
     """Of each case of a results file its label, and by name the mean and the interval's ends, as distances to it."""
     try:

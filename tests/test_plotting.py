@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctxmem_env.plotting import plot_learning_curve
+from ctxmem_env.plotting import plot_ages, plot_learning_curve
 
 
 def write(path, values, **more):
@@ -53,3 +53,36 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"c\.jsonl' has a line that is no JSON .*; remove that line"):
         plot_learning_curve(curve, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
+
+
+def horizon(path, own):
+    """Results of two long walks, with looks of two ages each."""
+
+    def value(mean):
+        return {"mean": mean, "ci95": 1.0}
+
+    figures = [
+        {"steps": steps, "values": {f"{name}_age_{age}": value(mean) for age, mean in ((10, 20.0), (100, own))
+                                    for name, mean in (("age", 1.5 * age), ("own_db", mean), ("true_db", mean - 9))}}
+        for steps in (300, 1000)
+    ]  # fmt: skip
+    path.write_text(json.dumps({"figures": figures}))
+    return path
+
+
+def test_looks_are_drawn_by_their_age(tmp_path):
+    figure = plot_ages(horizon(tmp_path / "r.json", 35.0), tmp_path / "ages.png")
+    assert (tmp_path / "ages.png").stat().st_size > 1000
+    own, true = figure.axes
+    for axis, expected in ((own, [20, 35]), (true, [11, 26])):
+        lines = [container.lines[0] for container in axis.containers]
+        assert [line.get_ydata().tolist() for line in lines] == [expected] * 2
+        assert lines[0].get_xdata().tolist() == [15, 150] and axis.get_xscale() == "log"
+    assert [text.get_text() for text in own.get_legend().get_texts()] == ["steps 300", "steps 1000"]
+
+
+def test_results_without_ages_are_refused(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"figures": [{"steps": 300, "values": {"own_db": {"mean": 1.0, "ci95": None}}}]}))
+    with pytest.raises(ValueError, match=r"r\.json' hold no looks by age; expected a file of the protocol horizon"):
+        plot_ages(path)
