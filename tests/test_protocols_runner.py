@@ -140,7 +140,11 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_protocol_is_left_out_here():
+    assert {*SMALL, "perceptual"} == set(PROTOCOLS)  # that one needs weights: see test_perceptual
+
+
+@pytest.mark.parametrize("protocol", SMALL)
 def test_every_protocol_measures_test_scenes_and_has_a_table(tmp_path, protocol):
     out, sheet = tmp_path / "new" / "out.json", tmp_path / "sheet.png"
     results = evaluate_protocol(protocol, Noise(), 2, out, sheet, quiet=True, **SMALL[protocol])

@@ -151,12 +151,13 @@ class Evaluate(TorchCommand):
         "new-content",
         "sampling",
         "domains",
+        "perceptual",
     ] = "views"
     """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does;
     whether policies do as well in it as in the scene; whether a place is the same after a way out and back, or after
     a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; what denoising
-    steps bring; or how it paints places of kinds that training never showed. From loop on an interrupted command goes
-    on when it is given again."""
+    steps bring; how it paints places of kinds that training never showed; or LPIPS, FID and FVD. From loop on an
+    interrupted command goes on when it is given again."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
@@ -190,6 +191,9 @@ class Evaluate(TorchCommand):
     domains: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None
     """Of domains: trained, styles that are held out of training, or freedoom (pip install 'ctxmem-env[doom]'). By
     default all of them."""
+    metrics: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None
+    """Of perceptual: lpips, fid or fvd, by default all; their weights must be on this machine (pip install
+    'ctxmem-env[perceptual]')."""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """File that the results are written to. By default results.json, from loop on results_PROTOCOL.json."""
     sheet: Annotated[Path | None, arg(metavar="FILE")] = None

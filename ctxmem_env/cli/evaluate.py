@@ -11,7 +11,7 @@ from ctxmem_env.evaluation.transfer import evaluate_transfer, transfer_table
 
 _SHARED = ("model", "scenes", "num_steps", "num_context", "out", "device", "quiet")
 _TRANSFER = ("task", "policies", "retrieval", "sliding")
-_SUITE = ("turns", "horizons", "contexts", "denoising", "domains")
+_SUITE = ("turns", "horizons", "contexts", "denoising", "domains", "metrics")
 
 
 def evaluate_command(command: Evaluate) -> dict:

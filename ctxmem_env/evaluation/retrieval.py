@@ -70,9 +70,9 @@ def measure_retrieval(
         num_steps: denoising steps; None for the generator's default.
     """
     check_integer("steps", steps, 4)
-    painting = _painter(painter, generator)
+    painting = painter_over(painter, generator)
     arguments = {"num_context": context, "num_steps": num_steps, "retrieval": retrieval}
-    walks, loops = _walks(tuple(seeds), steps, tour, generator.height, generator.width)
+    walks, loops = replay_and_loop(tuple(seeds), steps, tour, generator.height, generator.width)
     replayed = follow(painting, walks, replay=True, **arguments)
     began = time.perf_counter()
     walked = follow(painting, loops.walks, replay=False, **arguments)
@@ -90,7 +90,8 @@ def measure_retrieval(
     }
 
 
-def _painter(name: str, generator: Generator) -> Generator:
+def painter_over(name: str, generator: Generator) -> Generator:
+    """The painter of that name, one of `PAINTERS`, over a generator."""
     if name == "generator":
         return generator
     if name not in PAINTERS:
@@ -105,8 +106,8 @@ def _painter(name: str, generator: Generator) -> Generator:
 
 
 @functools.lru_cache(maxsize=2)
-def _walks(seeds: tuple[int, ...], steps: int, tour: int, height: int, width: int) -> tuple[Walks, Loops]:
-    """The walks of a group of scenes, which all cases share."""
+def replay_and_loop(seeds: tuple[int, ...], steps: int, tour: int, height: int, width: int) -> tuple[Walks, Loops]:
+    """The two walks of a group of scenes, which all cases share: one to be replayed, and one out and back."""
 
     def outward(scene, rng):
         return shift(random_walk(scene, steps // 2 + 1, rng), rng)

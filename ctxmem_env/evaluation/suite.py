@@ -12,6 +12,7 @@ from ctxmem_env.evaluation.loop import loop_cases, measure_loop
 from ctxmem_env.evaluation.metrics import check_ssim
 from ctxmem_env.evaluation.new_content import combine_new_content, measure_new_content, new_content_cases
 from ctxmem_env.evaluation.occlusion import measure_occlusion, occlusion_cases
+from ctxmem_env.evaluation.perceptual import measure_perceptual, perceptual_cases
 from ctxmem_env.evaluation.retrieval import measure_retrieval, retrieval_cases
 from ctxmem_env.evaluation.runner import run_protocol
 from ctxmem_env.evaluation.sampling import measure_sampling, sampling_cases
@@ -39,6 +40,8 @@ PROTOCOLS = {
     "new-content": Protocol(new_content_cases, measure_new_content, combine_new_content),
     "sampling": Protocol(sampling_cases, measure_sampling, ssim=True),
     "domains": Protocol(domains_cases, measure_domains, ssim=True),
+    # All scenes at once: some of these distances are those of sets.
+    "perceptual": Protocol(perceptual_cases, measure_perceptual, group=10_000),
 }
 
 
@@ -66,7 +69,7 @@ def evaluate_protocol(
         device: a torch device.
         split: of scene seeds; figures that are published come from "test".
         options: of the protocol's functions, such as num_context, num_steps, tours, turns, horizons, strategies,
-            contexts, denoising or domains.
+            contexts, denoising, domains or metrics.
 
     Raises:
         ValueError: an unknown protocol or option, a value out of range, torchmetrics missing where SSIM is measured, or

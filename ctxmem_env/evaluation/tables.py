@@ -45,6 +45,11 @@ _FIGURES = {
     "contrast_ratio": ("contrast / true", 1, 2),
     "colour_distance": ("distance of colours", 1, 2),
 }
+_FIGURES |= {
+    f"{way}_{name}": (f"{way}, {name.upper()}", 1, digits)
+    for way in ("replay", "loop")
+    for name, digits in (("lpips", 4), ("fid", 2), ("fvd", 2))
+}
 _APPEARANCE = ("gradient_ratio", "contrast_ratio", "colour_distance")
 _LABELS = {
     "path": "way",
