@@ -209,6 +209,7 @@ def test_results_are_written_with_their_circumstances(results):
         "steps",
         "num_steps",
         "num_context",
+        "weights",
         "machine",
         "commit",
         "figures",
