@@ -83,10 +83,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     is 1.5 m below the camera, to 0.25 m above the camera; what no frame has seen stops nobody. In
     `CtxMemTrueScene-v0` they are those of the scene. `collisions=False` lets the camera pass through
     everything, which a recorded camera path needs. Where the model predicts no depth (`wan:`), nothing stops
-    the camera, and a warning says so.
-
-    Where the model paints several frames a step (`wan:`), they lie evenly along the way; all are remembered,
-    and the last is observed.
+    the camera, and a warning says so. Where it paints several frames a step (`wan:`), they lie evenly along
+    the way; all are remembered, and the last is observed.
 
     ## Observation Space
 
@@ -138,7 +136,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     | Option  | Meaning                                                                                        |
     |---------|------------------------------------------------------------------------------------------------|
-    | `scene` | int: seed of a rendered scene; str: a style, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
+    | `scene` | int: seed of a rendered scene; str: a style, one of `ctxmem_env.scenes.STYLES`, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
     | `image` | path, PIL image or uint8 array: the middle of this picture is the first frame; what it shows beside the middle is remembered too |
     | `capture` | path of a folder with posed pictures (`ctxmem_env.captures`): they are remembered with their poses, and their depth where the capture brings it; the camera stands at the last one. Positions without a known scale get a median distance of 1.5 m from their mean, which lies 1.5 m above the ground |
     | `distance` | of what an image shows, its median in metres, which sets the scale of the world. Default: as the model estimates it |

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from wan_folders import SIZE, TRANSFORMER, tiny_base
 
 from ctxmem_env.generator import Traits, load_generator
-from ctxmem_env.generator.locate import read_traits
+from ctxmem_env.generator.locate import find_generator, read_traits, weights_checksum
 from ctxmem_env.generator.wan import store
 from ctxmem_env.generator.wan.folders import read_base
 from ctxmem_env.generator.wan.options import WanOptions
@@ -137,6 +137,8 @@ def test_clips_have_the_length_that_they_are_decoded_to(generator):
 
 def test_what_is_known_before_it_is_loaded(adapter, base, tmp_path):
     assert read_traits(f"wan:{adapter}") == Traits(32, 48, False, True, 5)
+    assert find_generator(f"wan:{adapter}") == adapter and find_generator(f"wan:{base}") == base
+    assert weights_checksum(f"wan:{adapter}") and weights_checksum(f"wan:{base}") is None
     assert read_traits(f"wan:{base}") == Traits(352, 640, False, True, 77)
     silent = tiny_base(tmp_path / "silent", text=False)
     assert read_traits(f"wan:{adapt(tmp_path / 'adapter', silent)}") == Traits(32, 48, False, False, 5)

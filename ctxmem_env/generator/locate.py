@@ -23,6 +23,9 @@ def packaged_names() -> list[str]:
 
 def find_generator(model: str) -> Path:
     """The folder of the generator called `model`: a packaged name, a folder, or a hub id such as "owner/name"."""
+    if model.startswith(PREFIX):
+        found = find_wan(model)
+        return (found.adapter or found.base).folder
     if (PACKAGED / model / "model_index.json").is_file():
         return PACKAGED / model
     if Path(model).is_dir():
@@ -62,5 +65,5 @@ def weights_checksum(model: object) -> str | None:
     """
     if not isinstance(model, str):
         return None
-    sums = find_generator(model) / "checksums.json"
-    return hashlib.sha256(sums.read_bytes()).hexdigest()[:12] if sums.is_file() else None
+    sums = [find_generator(model) / name for name in ("checksums.json", "adapter.json")]
+    return next((hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in sums if file.is_file()), None)

@@ -64,5 +64,5 @@ class PromptEncoder:
             ) from error
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         encoder = UMT5EncoderModel.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", trust_remote_code=False)
         return tokenizer, encoder.eval().requires_grad_(False).to(self.device)
