@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from helpers import FORWARD, TURN_LEFT
 from safetensors.torch import load_file, save_file
-from wan_folders import SIZE, TRANSFORMER, tiny_base
+from wan_folders import SIZE, TRANSFORMER, VAE, tiny_base
 
 from ctxmem_env.generator import Traits, load_generator
 from ctxmem_env.generator.locate import find_generator, read_traits, weights_checksum
@@ -133,6 +133,18 @@ def test_clips_have_the_length_that_they_are_decoded_to(generator):
     latents = generator.to_latents(clips)
     assert latents.shape == (2, 4, 3, 4, 6)
     assert generator.to_frames(latents).shape == clips.shape
+
+
+def test_latents_are_scaled_as_wan_scales_them_and_back(generator):
+    clips = torch.randint(256, (1, 5, 32, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        raw = generator.vae.encode(clips.movedim(-1, 1) / 127.5 - 1).latent_dist.mode()
+        pixels = generator.vae.decode(raw).sample
+    mean, std = (torch.tensor(VAE[name]).view(4, 1, 1, 1) for name in ("latents_mean", "latents_std"))
+    latents = generator.to_latents(clips)
+    torch.testing.assert_close(latents, (raw - mean) / std, rtol=1e-4, atol=1e-4)
+    frames = ((pixels + 1) * 127.5).movedim(1, -1)
+    torch.testing.assert_close(generator.to_frames(latents).float(), frames, rtol=0, atol=0.6)
 
 
 def test_what_is_known_before_it_is_loaded(adapter, base, tmp_path):
