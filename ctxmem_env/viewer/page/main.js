@@ -256,4 +256,5 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop") bring(event.dataTransfer.files[0]);
   });
 }
+window.addEventListener("hashchange", () => location.hash.length > 1 && location.reload()); // a token was pasted
 enter();
