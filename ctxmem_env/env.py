@@ -1,5 +1,6 @@
 """The single environment: a face on a `SceneWorld` of one world; no mathematics of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.saving import load_world, save_world
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import OBSERVATIONS, check_prompt, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
+from ctxmem_env.sight import Sight, Track, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
 
@@ -283,9 +284,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     def view(self, **extra: Any) -> View:
         """What `render` draws; `extra` is what else `ctxmem_env.recording.View` may have, such as a true frame."""
-        poses, length = self.world.memory.poses[0], int(self.world.memory.lengths[0])
-        extra = {"remembered": to_numpy(poses[:length]), "rewards": self._rewards[:], "motion": self._motion} | extra
-        return make_view(self._sight, self._context, self._path, self.world.fov, **extra)
+        track = Track(self._path, self._rewards, self._motion)
+        return replace(make_view(self._sight, self._context, track, self.world.memory, self.world.fov), **extra)
 
     def restore_state(self, state: FaceState):
         """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.

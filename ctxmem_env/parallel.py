@@ -19,7 +19,7 @@ from ctxmem_env.opening import WithoutWeights, draw_openings, open_worlds, reset
 from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import check_prompt, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
+from ctxmem_env.sight import Sight, Track, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.start import OPTIONS, Start
 from ctxmem_env.true_scene import TrueSceneGenerator, TrueScenes, with_the_scene
 from ctxmem_env.world import SceneWorld
@@ -84,8 +84,8 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         self._world: SceneWorld | None = None
         self._opened = False
         self._elapsed = 0  # steps since reset
-        # Of each camera, if panels are drawn: its poses since reset, and what is to be seen of it.
-        self._paths: list[list[np.ndarray]] = []
+        # Of each camera, if panels are drawn: its episode, and what is to be seen of it.
+        self._tracks: list[Track] = []
         self._views: list[View | None] = []
         self._window = Window()
 
@@ -112,7 +112,7 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
             self._enter(opening.scenes, camera)
         self._random, self._opened, self._elapsed = random, True, 0
         self.agents = self.possible_agents[:]
-        self._paths, self._views = [[] for _ in self.agents], [None for _ in self.agents]
+        self._tracks, self._views = [Track() for _ in self.agents], [None for _ in self.agents]
         rows = torch.arange(self._cameras, device=self._world.device)
         return self._see(see_openings(openings, rows, self.settings.num_context, self.settings.task), None)
 
@@ -127,6 +127,9 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
         self._elapsed += 1
         limit = self.max_cycles is not None and self._elapsed >= self.max_cycles
+        for camera in moving.nonzero().flatten().tolist():
+            self._tracks[camera].rewards.append(float(reward[camera]))
+            self._tracks[camera].motion = to_numpy(motion[camera])
         observations, infos = self._see(see_step(step, self.settings.task), step.context)
         rewards, terminations = (
             {agent: value for agent, value in zip(self.possible_agents, values, strict=True) if agent in agents}
@@ -171,8 +174,9 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
             observation, info = observe(self.settings, sight.rows(camera))
             observations[agent], infos[agent] = map_tensors(to_numpy, observation), map_tensors(to_info, info)
             if self.render_mode is not None:
-                self._paths[camera].append(infos[agent]["pose"].copy())
-                self._views[camera] = make_view(sight, context, self._paths[camera], self.world.fov, camera)
+                track, world = self._tracks[camera], self.world
+                track.path.append(infos[agent]["pose"].copy())
+                self._views[camera] = make_view(sight, context, track, world.memory, world.fov, camera)
         if self.render_mode == "human":
             self.render()
         return observations, infos

@@ -1,6 +1,7 @@
 """What cameras see of their worlds, as observation, as info and as a picture for a person."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.generator import Context
+from ctxmem_env.memory import FrameMemory
 from ctxmem_env.opening import Opening
 from ctxmem_env.recording import View
 from ctxmem_env.settings import MAX_DEPTH, Settings
@@ -90,24 +92,29 @@ def to_info(tensor: Tensor) -> np.ndarray | bool | float | int:
     return to_numpy(tensor) if tensor.ndim else tensor.item()
 
 
-def make_view(
-    sight: Sight,
-    context: Context | None,
-    path: Sequence[np.ndarray],
-    fov: Tensor,
-    world: int = 0,
-    **extra: Any,
-) -> View:
-    """What a panel shows of one world.
+@dataclass
+class Track:
+    """What panels show of an episode so far: poses (6,), rewards of its steps, and what motion (4,) came last."""
 
-    context: of the last step, None before the first; path: poses (6,) since reset; fov: (n,) in degrees; extra: what
-    else a `View` may have.
+    path: list[np.ndarray] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    motion: np.ndarray | None = None
+
+
+def make_view(
+    sight: Sight, context: Context | None, track: Track, memory: FrameMemory, fov: Tensor, row: int = 0, world: int = 0
+) -> View:
+    """What a panel shows of one camera, row `row` of what is seen, in one world of a memory.
+
+    context: of the last step, None before the first; fov: (n,) in degrees.
     """
-    frame, slots = to_numpy(sight.frames[world]), sight.times.shape[1]
-    used = sight.times[world] >= 0
+    frame, slots = to_numpy(sight.frames[row]), sight.times.shape[1]
+    used = sight.times[row] >= 0
     if context is None:
         frames, poses = np.zeros((0, *frame.shape), np.uint8), np.zeros((0, 6))
     else:
-        frames, poses = to_numpy(context.frames[world][used]), to_numpy(context.poses[world][used])
-    overlap, numbers = (to_numpy(part[world][used]) for part in (sight.overlap, sight.times))
-    return View(frame, np.stack(path), float(fov[world]), slots, frames, poses, overlap, numbers, **extra)
+        frames, poses = to_numpy(context.frames[row][used]), to_numpy(context.poses[row][used])
+    overlap, numbers = (to_numpy(part[row][used]) for part in (sight.overlap, sight.times))
+    remembered = to_numpy(memory.poses[world, : int(memory.lengths[world])])
+    own = (remembered, track.rewards[:], track.motion)
+    return View(frame, np.stack(track.path), float(fov[row]), slots, frames, poses, overlap, numbers, *own)

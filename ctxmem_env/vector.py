@@ -22,7 +22,7 @@ from ctxmem_env.opening import WithoutWeights, draw_opening, explain_full_memory
 from ctxmem_env.recording import draw_panel
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import check_prompt, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_numpy
+from ctxmem_env.sight import Sight, Track, make_view, map_tensors, observe, see_openings, see_step, to_numpy
 from ctxmem_env.start import Start
 from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
@@ -55,7 +55,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": GenerativeSceneEnv.metadata["render_fps"]}  # noqa: RUF012
-    _own = ("_random", "_sight", "_context", "_elapsed", "_ended", "_paths")
+    _own = ("_random", "_sight", "_context", "_elapsed", "_ended", "_tracks")
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         self._random = [None] * num_envs  # of each world, the random generator and its seed
         self._elapsed = np.zeros(num_envs, np.int64)  # steps since reset
         self._ended = np.zeros(num_envs, bool)  # and not yet started over
-        self._paths: list[list[np.ndarray]] = [[] for _ in range(num_envs)]  # poses since reset, if panels are drawn
+        self._tracks = [Track() for _ in range(num_envs)]  # of their episodes, if panels are drawn
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
         """Open all worlds, or those of `reset_mask`. What is refused leaves every world as it is."""
@@ -157,9 +157,11 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render_mode; pass one to gymnasium.make_vec.")
             return None
-        fov = self.world.fov
-        views = (make_view(self._sight, self._context, path, fov, world) for world, path in enumerate(self._paths))
-        return tuple(draw_panel(view) for view in views)
+        shown = self._sight, self._context
+        return tuple(
+            draw_panel(make_view(*shown, track, self.world.memory, self.world.fov, i, i))
+            for i, track in enumerate(self._tracks)
+        )
 
     @property
     def world(self) -> SceneWorld:
@@ -187,6 +189,10 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         step = world.advance(motion, None if moving.all() else torch.from_numpy(moving))
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
         sight, self._context = see_step(step, self.settings.task), step.context
+        if self.render_mode is not None:
+            for i in np.flatnonzero(moving):
+                self._tracks[i].rewards.append(float(reward[i]))
+                self._tracks[i].motion = to_numpy(motion[i])
         self._remember_path(sight, np.flatnonzero(moving))
         return sight, reward.where(moves, rewards), terminated & moves
 
@@ -210,7 +216,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
             self._random[world] = random
             opening.reset(self._world, self.settings.task, world)
             self._enter(opening.scenes, world)
-            self._paths[world] = []
+            self._tracks[world] = Track()
         self._elapsed[worlds], self._ended[worlds] = 0, False
         openings = [opening for _, opening in drawn]
         rows = see_openings(openings, self._to_device(worlds), self.settings.num_context, self.settings.task)
@@ -222,7 +228,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         if self.render_mode is not None:
             poses = to_numpy(sight.poses)
             for world in worlds:
-                self._paths[world].append(poses[world])
+                self._tracks[world].path.append(poses[world])
 
     def _observe(self, sight: Sight) -> Any:
         return map_tensors(self._put, observe(self.settings, sight)[0])

@@ -53,7 +53,7 @@ ALLOWED = {
         "tasks",
     },
     "opening": {"device", "generator", "place", "scenes", "settings", "start", "tasks", "world"},
-    "sight": {"generator", "opening", "recording", "settings", "tasks", "world"},
+    "sight": {"memory", "generator", "opening", "recording", "settings", "tasks", "world"},
     "state": {"settings", "world"},
     "facts": {"world_file"},
     "saving": {"facts", "generator", "memory_state", "settings", "sight", "start", "state", "world", "world_file"},
