@@ -7,8 +7,11 @@ from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MAX_PIXELS = 64_000_000
-# What Pillow raises for files that are damaged, on opening or on decoding.
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+# What Pillow raises for files that are damaged, on opening or on decoding; MemoryError for parts of a length that is
+# more than there is memory.
+PICTURE_ERRORS = (
+    OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning
+)  # fmt: skip
 
 
 def open_bounded(path: str | Path) -> Image.Image:

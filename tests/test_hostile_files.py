@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 import shutil
 import time
 import zlib
@@ -178,6 +179,28 @@ def test_a_picture_in_a_format_that_another_program_reads_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match=r"is not an image file that can be read \(cannot identify"):
         open_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("option", ["pose", "goal"])
+def test_numbers_beyond_float_are_no_place(option):
+    env = make(task="image_goal")
+    with pytest.raises(ValueError, match=rf"options\['{option}'\]=.* is not numeric"):
+        env.reset(options={option: [10**400, 0, 0, 0, 0, 0]})
+
+
+def test_a_picture_with_a_part_of_four_gigabytes_is_refused(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    at = data.index(b"IDAT")
+    (tmp_path / "a.png").write_bytes(data[: at - 4] + b"\xff" * 4 + data[at:])
+    former = resource.getrlimit(resource.RLIMIT_AS)
+    size = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, former[1]))
+        with pytest.raises(ValueError, match="is not an image file that can be read"):
+            open_image(tmp_path / "a.png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, former)
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")  # of Pillow

@@ -88,7 +88,9 @@ def test_unknown_parsers_are_refused(tmp_path):
         fuzz({"world": 3}, tmp_path)
 
 
-@pytest.mark.parametrize("fault", [faults.fill_disks, faults.deny_folders])
+@pytest.mark.parametrize(
+    "fault", [pytest.param(faults.fill_disks, marks=pytest.mark.slow), faults.deny_folders], ids=["full", "read-only"]
+)
 def test_a_fault_of_the_disk_loses_nothing_that_was_there(fault, tmp_path):
     outcomes = fault(tmp_path)
     assert {outcome["writer"] for outcome in outcomes} == {writer.name for writer in faults.writers()}
@@ -134,7 +136,7 @@ def test_memory_that_grows_is_told():
 
 def test_a_soak_that_was_cut_off_goes_on_to_the_same_end(tmp_path):
     arguments = {"model": PoseGenerator(), "capacity": 20, "quiet": True, "weighings": 5}
-    whole = soak(tmp_path / "whole", steps=100, save_every=40, **arguments)
+    whole = soak(tmp_path / "whole", steps=40, save_every=15, **arguments)
     assert whole["not_finite"] == 0 and whole["lives"] == 1 and 0 < whole["drift_m"] < 1e-4
     assert whole["turn_error"] < 1e-6
 
@@ -144,18 +146,18 @@ def test_a_soak_that_was_cut_off_goes_on_to_the_same_end(tmp_path):
     class Stops(PoseGenerator):
         def generate(self, *arguments):
             self.num_generated = getattr(self, "num_generated", 0) + 1
-            if self.num_generated > 70:
+            if self.num_generated > 25:
                 raise Stop
             return super().generate(*arguments)
 
     Stops.__qualname__, Stops.__module__ = PoseGenerator.__qualname__, PoseGenerator.__module__
     with pytest.raises(Stop):
-        soak(tmp_path / "cut", steps=100, save_every=40, **arguments | {"model": Stops()})
-    cut = soak(tmp_path / "cut", steps=100, save_every=40, **arguments)
+        soak(tmp_path / "cut", steps=40, save_every=15, **arguments | {"model": Stops()})
+    cut = soak(tmp_path / "cut", steps=40, save_every=15, **arguments)
     for name in ("steps", "collisions", "drift_m", "turn_error"):
         assert cut[name] == whole[name], name
     with pytest.raises(ValueError, match=r"holds another walk than one of .*name another folder"):
-        soak(tmp_path / "cut", steps=200, **arguments)
+        soak(tmp_path / "cut", steps=80, **arguments)
 
 
 def test_repeats_tell_what_is_the_same_and_what_is_not():
