@@ -30,6 +30,12 @@ def open_whole(path: str | Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def write_whole(path: str | Path, text: str) -> None:
+    """Text as a file, in UTF-8; see `open_whole`."""
+    with open_whole(path) as file:
+        file.write(text.encode())
+
+
 def _sync_folder(folder: Path) -> None:
     """The name, too, is to survive a power cut; where a folder cannot be opened (Windows), the system sees to that."""
     if hasattr(os, "O_DIRECTORY"):

@@ -1,6 +1,8 @@
 """Configuration: frozen dataclasses hold the defaults and their meaning, YAML files hold values only."""
 
 import dataclasses
+import reprlib
+import sys
 import typing
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from ctxmem_env.errors import check_integer, unknown_name
 
 PRECISIONS = ("bfloat16", "float32")
 OVERLAPS = ("recomputed", "labels")
+_LONGEST, _MOST_BRACKETS = 100_000, 500  # of a file
 
 
 def _check_share(name: str, value: float) -> None:
@@ -121,15 +124,24 @@ def from_dict(cls: type, values: dict, where: str) -> typing.Any:
         kind = hints[key]
         if dataclasses.is_dataclass(kind):
             value = from_dict(kind, value, f"{where}: {key}")
-        elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            if not abs(value) <= sys.float_info.max:  # NaN compares false
+                raise ValueError(f"{where}: {key} must be a finite number, got {reprlib.repr(value)}")
             value = float(value)
         elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ValueError(f"{where}: {key} must be of type {kind.__name__}, got {value!r}")
+            raise ValueError(f"{where}: {key} must be of type {kind.__name__}, got {reprlib.repr(value)}")
         arguments[key] = value
     try:
         return cls(**arguments)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _checked(text: str) -> str:
+    """The text itself; ValueError for one that PyYAML, whose time grows with the square of brackets, chews for long."""
+    if len(text) > _LONGEST or text.count("[") + text.count("{") > _MOST_BRACKETS:
+        raise ValueError(f"more than {_LONGEST:,} characters, or than {_MOST_BRACKETS:,} brackets")
+    return text
 
 
 def load_config(cls: type, path: str | Path) -> typing.Any:
@@ -143,7 +155,7 @@ def read_values(path: str | Path) -> typing.Any:
     if not path.is_file():
         raise ValueError(f"config: no such file {str(path)!r}; expected a YAML file such as configs/nano.yaml")
     try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(_checked(path.read_text()))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: dates and numbers that are none
         raise ValueError(f"config: {path} is not valid YAML: {error}") from error
     return {} if values is None else values

@@ -1,4 +1,4 @@
-"""Names of torch devices, and the memory that is free on them."""
+"""Names of torch devices, the memory that is free on them, and that which this process holds."""
 
 from pathlib import Path
 
@@ -34,6 +34,14 @@ def available_bytes(device: str | torch.device) -> int | None:
     lines = meminfo.read_text().splitlines() if meminfo.is_file() else []
     kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
     return None if kilobytes is None else 1024 * kilobytes
+
+
+def resident_mb() -> float | None:
+    """Resident memory of this process in 10^6 bytes, as Linux tells it; None elsewhere."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), None)
+    return None if kilobytes is None else round(1024 * kilobytes / 1e6, 1)
 
 
 def is_host(tensor: Tensor) -> bool:

@@ -6,24 +6,24 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ctxmem_env.camera import camera_to_world, focal, pixel_rays
+from ctxmem_env.picture import PICTURE_ERRORS, open_bounded
 
 
 def open_image(image: object) -> Image.Image:
     """A path, PIL image or uint8 array (H, W, 3 or 4) as an upright RGB image; transparency is dropped."""
     if isinstance(image, Image.Image):
-        picture = image
+        picture = ImageOps.exif_transpose(image)
     elif isinstance(image, str | Path):
         try:
-            with Image.open(image) as file:
-                file.load()
-                picture = file.copy()
+            with open_bounded(image) as file:
+                picture = ImageOps.exif_transpose(file)
         except FileNotFoundError:
             raise ValueError(f"image={str(image)!r} does not exist; give the path of an image file.") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except PICTURE_ERRORS as error:
             raise ValueError(
                 f"image={str(image)!r} is not an image file that can be read ({error}); give a PNG or JPEG file."
             ) from None
@@ -44,7 +44,7 @@ def open_image(image: object) -> Image.Image:
         )
     if 0 in picture.size:
         raise ValueError(f"image is empty, {picture.width} x {picture.height} pixels; give one with pixels.")
-    return ImageOps.exif_transpose(picture).convert("RGB")
+    return picture.convert("RGB")
 
 
 def crop_to_shape(picture: Image.Image, aspect: float) -> Image.Image:

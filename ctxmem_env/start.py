@@ -164,7 +164,7 @@ def _check_pose(pose: object) -> tuple[float, ...]:
     expected = "expected six numbers x, y, z [m], yaw, pitch, roll [rad]"
     try:
         array = np.asarray(pose, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"options['pose']={pose!r} is not numeric; {expected}.") from None
     if array.shape != (6,):
         raise ValueError(f"options['pose'] has shape {array.shape}; {expected}.")
@@ -186,7 +186,7 @@ def _check_goal(goal: object) -> tuple[float, ...]:
     expected = "expected (x, y) in metres, or a pose (x, y, z, yaw, pitch, roll), as the task has it"
     try:
         array = np.asarray(goal, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"options['goal']={goal!r} is not numeric; {expected}.") from None
     if array.shape not in ((2,), (6,)):
         raise ValueError(f"options['goal'] has shape {array.shape}; {expected}.")

@@ -75,7 +75,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
         raise ValueError(f"{where} does not exist; give the path of a JSON file.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON ({error}); give a camera file, not a video or a picture.") from None
     if isinstance(content, dict) and isinstance(content.get("CineCameraActor"), dict):
         return _read_published(content["CineCameraActor"], where)

@@ -15,6 +15,8 @@ from ctxmem_env.scenes import Scene, render, sweep_scenes
 from ctxmem_env.settings import Settings
 from ctxmem_env.vector import GenerativeSceneVectorEnv
 
+_LARGEST = 8192  # pixels of a side
+
 
 class TrueSceneGenerator:
     """A `Generator` that renders a known scene; context and denoising steps play no part.
@@ -25,8 +27,8 @@ class TrueSceneGenerator:
     default_num_steps = 1
 
     def __init__(self, height: int = 64, width: int = 64):
-        self.height = check_integer("height", height, 8)
-        self.width = check_integer("width", width, 8)
+        self.height = check_integer("height", height, 8, _LARGEST)
+        self.width = check_integer("width", width, 8, _LARGEST)
         self.scenes: Scene | None = None
 
     def enter(self, scenes: Scene, world: int, num_worlds: int) -> None:

@@ -27,6 +27,8 @@ from ctxmem_env.start import Start
 from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
 
+_MOST = 65_536  # worlds; more than any device holds
+
 ARRAYS = ("numpy", "torch")
 
 
@@ -65,7 +67,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         array: str = "numpy",
         **kwargs: Any,
     ):
-        self.num_envs = num_envs = check_integer("num_envs", num_envs, 1)
+        self.num_envs = num_envs = check_integer("num_envs", num_envs, 1, _MOST)
         endless = max_episode_steps is None or max_episode_steps == -1
         self._limit = np.inf if endless else check_integer("max_episode_steps", max_episode_steps, 1)
         modes = [mode.value for mode in AutoresetMode]

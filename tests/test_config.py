@@ -65,7 +65,7 @@ def test_a_config_cannot_be_changed_once_it_is_made():
         ({"self_context": 1.5}, r"file: self_context=1\.5 is out of range; expected a number in \[0, 1\]"),
         ({"data": {"num_context": 1}}, r"file: data: num_context=1 .* at least 2"),
         ({"data": {"walk_length": 15}}, r"file: data: walk_length=15 .* at least 16"),
-        ({"data": {"corrupt": float("nan")}}, r"file: data: corrupt=nan is out of range"),
+        ({"data": {"corrupt": float("nan")}}, r"file: data: corrupt must be a finite number, got nan"),
         (
             {"data": {"min_fov": 120}},
             r"file: data: min_fov=120\.0, max_fov=.*; expected 0 < min_fov <= max_fov < 180",

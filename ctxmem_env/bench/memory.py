@@ -8,7 +8,6 @@ import gc
 import time
 import tracemalloc
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from ctxmem_env.bench.machine import describe
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
+from ctxmem_env.device import resident_mb
 from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.metrics import psnr
 from ctxmem_env.eviction import Coverage, check_eviction
@@ -227,15 +227,7 @@ def _soak(stand: Stand, capacity: int, eviction: str, steps: int, device: torch.
         world.advance(motion_between(world.poses, poses[step : step + 1].to(device)))
         if step in weigh_at:
             gc.collect()
-            resident.append(_resident_mb())
+            resident.append(resident_mb())
     seconds = time.perf_counter() - began
     figures = {"steps": steps, "capacity": capacity, "eviction": eviction, "resident_mb": resident}
     return figures | {"step_ms": round(1000 * seconds / steps, 3)}
-
-
-def _resident_mb() -> float | None:
-    """Resident memory of this process in 10^6 bytes, as Linux tells it."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), None)
-    return None if kilobytes is None else round(1024 * kilobytes / 1e6, 1)

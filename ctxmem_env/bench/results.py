@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from ctxmem_env.atomic import write_whole
+
 
 def read_benches(path: str | Path) -> dict[str, dict]:
     """What `keep` wrote; {} where there is no file. ValueError for a file that holds something else."""
@@ -24,4 +26,4 @@ def keep(path: str | Path, results: dict) -> None:
     path = Path(path)
     benches = read_benches(path) | {results["bench"]: results}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(sorted(benches.items())), indent=1) + "\n")
+    write_whole(path, json.dumps(dict(sorted(benches.items())), indent=1) + "\n")

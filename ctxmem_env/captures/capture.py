@@ -2,7 +2,6 @@
 
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ from PIL import Image
 
 from ctxmem_env.camera import pose_from_matrix
 from ctxmem_env.captures.lens import Lens
+from ctxmem_env.picture import PICTURE_ERRORS, open_bounded
 
 MAX_PICTURES = 100_000
-MAX_PIXELS = 64_000_000  # of a picture
 MAX_FILE = 256_000_000  # bytes of a file that is not a picture
 MAX_POSITION = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
 SPREAD = 1.5  # metres: the median distance of cameras from their middle where nothing tells the scale
 EYE_HEIGHT = 1.5  # metres
-_PICTURE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def read_json(path: Path) -> object:
     """What a JSON file holds; ValueError for one that is too large or no JSON."""
     try:
         return json.loads(check_size(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"capture: {path} is not JSON ({error}).") from None
 
 
@@ -115,21 +113,13 @@ def number(value: object, where: str) -> float:
 
 
 def open_picture(path: Path, where: str) -> Image.Image:
-    """A picture, not decoded yet; ValueError if it cannot be read or has more than MAX_PIXELS."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            if path.stat().st_size == 0:
-                raise ValueError("it has 0 bytes")
-            picture = Image.open(path)
-        except _PICTURE_ERRORS as error:
-            raise ValueError(f"{where}: {path} is no picture that can be read ({error}); give PNG or JPEG.") from None
-    if picture.width * picture.height > MAX_PIXELS:
-        picture.close()
-        raise ValueError(
-            f"{where}: {path} has {picture.width} x {picture.height} pixels; expected at most {MAX_PIXELS:,} in all."
-        )
-    return picture
+    """A picture, not decoded yet; ValueError if it cannot be read or has too many pixels."""
+    try:
+        if path.stat().st_size == 0:
+            raise ValueError("it has 0 bytes")
+        return open_bounded(path)
+    except PICTURE_ERRORS as error:
+        raise ValueError(f"{where}: {path} is no picture that can be read ({error}); give PNG or JPEG.") from None
 
 
 def picture_size(path: Path, where: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ctxmem_env.captures.capture import Shot, open_picture
 from ctxmem_env.captures.video import read_frames
+from ctxmem_env.picture import PICTURE_ERRORS
 
 _MILLIMETRES = 1000
 
@@ -50,7 +51,7 @@ def _view(shot: Shot, picture: Image.Image, height: int, width: int, fov: float)
     try:
         # As stored: structure from motion does not look at a rotation in EXIF either.
         return shot.lens.resized(*picture.size).view(picture.convert("RGB"), height, width, fov)
-    except (OSError, SyntaxError, ValueError) as error:
+    except PICTURE_ERRORS as error:
         raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
 
 
@@ -64,7 +65,7 @@ def _depth(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
         try:
             lens = shot.lens.resized(*picture.size)
             values = np.array(picture).astype(np.float32)
-        except (OSError, SyntaxError, ValueError) as error:
+        except PICTURE_ERRORS as error:
             raise ValueError(f"{where}: {shot.depth}: {error}") from None
     left, top, right, bottom = lens.box(height, width, fov)
     rows = (top + (np.arange(height) + 0.5) * (bottom - top) / height).astype(int).clip(0, lens.height - 1)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ctxmem_env.captures.capture import MAX_PICTURES, MAX_PIXELS
+from ctxmem_env.captures.capture import MAX_PICTURES
+from ctxmem_env.picture import MAX_PIXELS
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 # A turn to the left, in degrees, that a file asks for, and the exact one of Pillow.

@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg, subcommand
 from ctxmem_env.cli.bench import BENCHES
 from ctxmem_env.cli.command import Command, TorchCommand
 from ctxmem_env.cli.parsing import parse
+from ctxmem_env.cli.selftest import SelfTest
 from ctxmem_env.cli.walks import Compare, Play, Rollout
 
 DESCRIPTION = """Worlds that a generative model paints and whose memory is the frames already seen.
@@ -216,6 +217,7 @@ Subcommand = (
     | Annotated[Collect, subcommand("collect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[SelfTest, subcommand("selftest")]
     | Annotated[BENCHES, subcommand("bench", description="Measure how fast a part of the package is on this machine.")]
 )
 

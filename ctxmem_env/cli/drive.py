@@ -22,6 +22,7 @@ from ctxmem_env.trajectory import Trajectory, read_trajectory
 # the start, which is mostly free, for a camera that a surface stops does not come back to the same view.
 WALK = "forward*4,turn_left*24,back*2,strafe_left,turn_right*24,strafe_right,back*2"
 _RANDOM_STEPS = 100
+_MOST_ACTIONS = 1_000_000  # of a text
 _SLACK = 1 + 1e-6  # so that rounding to float32 lifts no action above 1
 _WALKED = 2.0  # times as far as a path leads from its start is what its camera saw there,
 _NEAREST = 2.0  # and at least as many metres
@@ -98,7 +99,10 @@ def parse_actions(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*([1-9]\d*))?\s*", part)
         if match is None:
             raise ValueError(f"actions: {part!r} is not understood; expected name or name*count, such as forward*4.")
-        actions += [_index(match[1])] * int(match[2] or 1)
+        count = int(match[2] or 1)
+        if len(actions) + count > _MOST_ACTIONS:
+            raise ValueError(f"actions: {part!r} leads to more than {_MOST_ACTIONS:,} actions; ask for fewer.")
+        actions += [_index(match[1])] * count
     return actions
 
 
@@ -109,7 +113,7 @@ def read_actions(path: Path, steps: int | None) -> Drive:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"{where} does not exist; give the path of a JSON file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON ({error}).") from None
     expected = "a list of names, such as ['forward', 'turn_left'], or of [dx, dy, dyaw, dpitch]"
     if not isinstance(content, list) or not content:
@@ -120,7 +124,7 @@ def read_actions(path: Path, steps: int | None) -> Drive:
     try:
         rows = np.array(actions, dtype=np.float32)
         ContinuousActions().to_motion(rows)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{where} is not {expected}: {error}") from None
     return Drive(list(rows), {"actions": "continuous"}, notes=notes)
 

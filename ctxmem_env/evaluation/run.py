@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from ctxmem_env.atomic import write_whole
 from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.baselines import CopyGenerator
 from ctxmem_env.evaluation.collisions import evaluate_collisions
@@ -79,7 +80,7 @@ def evaluate(
     results |= {"steps": steps, "num_steps": num_steps or generator.default_num_steps, "num_context": num_context}
     results |= {"weights": weights_checksum(model), "machine": describe_machine(), "commit": describe_commit()}
     results["figures"] = figures
-    Path(out).write_text(json.dumps(results, indent=1) + "\n")
+    write_whole(out, json.dumps(results, indent=1) + "\n")
     if sheet is not None and shown is not None:
         save_walk_sheet(Path(sheet), *shown)
     return results
@@ -99,7 +100,7 @@ def evaluate_and_write_collisions(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     figures = [evaluate_collisions(tour_frames=tour, **arguments) for tour in tours]
     results = {"version": VERSION, "machine": describe_machine(), "commit": describe_commit(), "figures": figures}
-    Path(out).write_text(json.dumps(results, indent=1) + "\n")
+    write_whole(out, json.dumps(results, indent=1) + "\n")
     return results
 
 

@@ -8,12 +8,13 @@ import json
 import re
 from pathlib import Path
 
-from ctxmem_env.errors import unknown_name
+from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.generator.protocol import Traits
 from ctxmem_env.generator.wan.folders import PREFIX, find_wan
 
 PACKAGED = Path(__file__).parent.parent / "weights"
 CONFIG = Path("transformer") / "config.json"
+_LARGEST = 8192  # pixels of a side
 
 
 def packaged_names() -> list[str]:
@@ -51,10 +52,10 @@ def read_traits(model: str) -> Traits:
     path = find_generator(model) / CONFIG
     try:
         config = json.loads(path.read_text())
-        return Traits(int(config["height"]), int(config["width"]))
+        return Traits(*(check_integer(name, config[name], 1, _LARGEST) for name in ("height", "width")))
     except FileNotFoundError:
         raise ValueError(f"model={model!r} has no {CONFIG}; expected a folder that save_pretrained wrote.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"model={model!r}: {path} has no height and width ({error!r}); fetch it again.") from error
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ctxmem_env.device import resolve_device
+from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.locate import CONFIG, find_generator
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.protocol import Generator
@@ -23,14 +24,20 @@ _WEIGHTS = Path("transformer") / "diffusion_pytorch_model.safetensors"
 
 
 def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
-    """Write a generator in half precision, with checksums; the folder appears whole or not at all."""
+    """Write a generator in half precision, with checksums; the folder appears whole or not at all.
+
+    OSError when writing fails half way, as on a full disk.
+    """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) for _ in range(2))
     try:
         half = SceneTransformer.from_config(generator.transformer.config)
         half.load_state_dict(generator.transformer.state_dict())
-        SceneGenerator(half.half(), generator.default_num_steps).save_pretrained(temporary)
+        try:
+            SceneGenerator(half.half(), generator.default_num_steps).save_pretrained(temporary)
+        except SafetensorError as error:
+            raise OSError(f"model={str(folder)!r} could not be saved, and is what it was: {error}") from error
         sums = {
             str(path.relative_to(temporary)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(temporary.rglob("*"))
@@ -68,10 +75,15 @@ def read_generator(folder: Path) -> SceneGenerator:
             )
     index, config = _read_json(folder, "model_index.json"), _read_json(folder, CONFIG)
     try:
-        transformer = SceneTransformer.from_config(config)
+        default_num_steps = check_integer("default_num_steps", index.get("default_num_steps", 1), 1)
         with safe_open(folder / _WEIGHTS, "pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+        # Of the sizes that the config tells nothing is allocated: the weights, which must fit them, take their place.
+        for name in ("num_layers", "num_context_layers"):
+            check_integer(name, config.get(name, 1), 0, len(tensors))
+        with torch.device("meta"):
+            transformer = SceneTransformer.from_config(config)
+    except (ArithmeticError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise ValueError(f"model={str(folder)!r} cannot be read ({error}); fetch it again") from error
     expected = {name: tuple(value.shape) for name, value in transformer.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
@@ -83,8 +95,8 @@ def read_generator(folder: Path) -> SceneGenerator:
             )
         if not tensors[name].isfinite().all():
             raise ValueError(f"model={str(folder)!r}: {name} holds NaN or infinity; fetch the weights again")
-    transformer.load_state_dict(tensors)
-    generator = SceneGenerator(transformer.eval().requires_grad_(False), index.get("default_num_steps", 1))
+    transformer.load_state_dict(tensors, assign=True)
+    generator = SceneGenerator(transformer.eval().requires_grad_(False), default_num_steps)
     generator.weights_sha256 = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
     return generator
 
@@ -104,8 +116,11 @@ def _read_json(folder: Path, name: str | Path) -> dict:
     if not (folder / name).is_file():
         return {}
     try:
-        return json.loads((folder / name).read_text())
-    except ValueError as error:
+        content = json.loads((folder / name).read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}, not an object")
+        return content
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"model={str(folder)!r}: {name} cannot be read ({error}); fetch it again") from error
 
 

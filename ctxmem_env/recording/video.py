@@ -18,6 +18,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 12)
 
     Raises:
         ValueError: another suffix, fps not above 0, no pictures, or a picture of another type or shape.
+        OSError: writing failed, as on a full disk.
     """
     path = Path(path)
     if path.suffix not in (".mp4", ".gif"):
@@ -59,8 +60,11 @@ def _write_mp4(path: Path, first: np.ndarray, rest: Iterable[np.ndarray], fps: f
     with FFMPEG_VideoWriter(
         str(path), size, fps, codec="libx264", ffmpeg_params=["-crf", "18", "-movflags", "+faststart"]
     ) as writer:
+        process = writer.proc
         for frame in chain([first], rest):
             writer.write_frame(frame)
+    if process.returncode != 0:  # of which the writer says nothing: the end of the file may be missing
+        raise OSError(f"the video could not be written: ffmpeg ended with {process.returncode}; is the disk full?")
 
 
 def _write_gif(path: Path, first: np.ndarray, rest: Iterable[np.ndarray], fps: float) -> None:

@@ -1,0 +1,40 @@
+"""`ctxmem selftest`: the reliability report."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from ctxmem_env.cli.command import Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTest(Command):
+    """Try to break the package on this machine: broken inputs, kills, full disks, a long walk, the same answer twice.
+
+    Takes a minute or two; the whole of it, with --full, some hours. The exit code is 1 where something did not hold.
+    """
+
+    full: bool = False
+    """A million inputs, 240 kills and 100,000 steps, as for the report in the README."""
+    parts: Annotated[tuple[str, ...] | None, arg(metavar="PART [PART ...]")] = None
+    """Some of faults, kills, repeats, fuzz and soak. By default all."""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """JSON file to keep the report in; parts of it that are not tried stay."""
+    folder: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Where fuzz and soak keep what they have done, so that they go on when the command is given again."""
+    server: Annotated[Path | None, arg(metavar="FILE")] = None
+    """JSON results of a load test of the server, taken up into the report."""
+
+    def run(self) -> dict:
+        from ctxmem_env.selftest.report import PARTS, make_report
+
+        parts = tuple(PARTS) if self.parts is None else self.parts
+        report = make_report(parts, self.full, self.out, self.server, self.folder, self.quiet)
+        if report["failures"]:
+            print(json.dumps(report))
+            sys.exit(1)
+        return report

@@ -1,0 +1,25 @@
+"""Picture files, of formats that Pillow reads without another program, and of bounded size."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+MAX_PIXELS = 64_000_000
+# What Pillow raises for files that are damaged, on opening or on decoding; MemoryError for parts of a length that is
+# more than there is memory.
+PICTURE_ERRORS = (
+    OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning
+)  # fmt: skip
+
+
+def open_bounded(path: str | Path) -> Image.Image:
+    """A picture, not decoded yet; one of `PICTURE_ERRORS` for what is none, or has more than MAX_PIXELS."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        picture = Image.open(path, formats=FORMATS)
+    if picture.width * picture.height > MAX_PIXELS:
+        picture.close()
+        raise ValueError(f"{picture.width} x {picture.height} pixels; expected at most {MAX_PIXELS:,} in all")
+    return picture

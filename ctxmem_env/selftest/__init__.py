@@ -1,0 +1,1 @@
+"""The reliability of the package, tried out: broken inputs, kills, faults, a long walk, and the same answer twice."""

@@ -1,0 +1,164 @@
+"""The reliability report: what was tried on this machine, and what came of it, in one JSON file."""
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ctxmem_env.atomic import write_whole
+from ctxmem_env.errors import unknown_name
+from ctxmem_env.evaluation.run import describe_commit, describe_machine
+
+KEPT = Path(__file__).with_name("reliability.json")  # of the last whole run
+
+# Inputs for each parser of the whole run: the cheaper they are, the more.
+INPUTS = {
+    "world_file": 10_000,
+    "generator_folder": 5_000,
+    "policy_file": 4_000,
+    "transforms_json": 10_000,
+    "context_as_memory": 10_000,
+    "minecraft": 5_000,
+    "real_estate": 5_000,
+    "colmap_binary": 20_000,
+    "colmap_text": 20_000,
+    "picture": 30_000,
+    "config_yaml": 30_000,
+    "arguments": 8_000,
+    "reset_options": 3_000,
+    "actions": 150_000,
+    "camera_path": 100_000,
+    "checkpoint": 200_000,
+    "actions_file": 400_000,
+}
+QUICK_INPUTS = 60
+STEPS, QUICK_STEPS = 100_000, 200
+
+
+def check_fuzz(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    from ctxmem_env.selftest.fuzz import fuzz, fuzz_here
+
+    if full:
+        return fuzz(INPUTS, folder, quiet=quiet)
+    return fuzz_here(dict.fromkeys(INPUTS, QUICK_INPUTS))
+
+
+def check_kills(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    from ctxmem_env.selftest.kills import BOUNDS, kill_checkpoints, kill_training, kill_walks
+
+    told = {}
+    for name, bound in BOUNDS.items():
+        (folder / name).mkdir()
+        told[f"walk, {name} memory"] = kill_walks(folder / name, 100 if full else 3, bound)
+    told["checkpoint"] = kill_checkpoints(folder, 20 if full else 2)
+    if full:
+        told["training"] = kill_training(folder, 20)
+    return told
+
+
+def check_faults(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    from ctxmem_env.selftest.faults import deny_folders, fill_disks, interrupt_videos
+
+    faults = fill_disks(folder) + deny_folders(folder) + interrupt_videos(folder, 5 if full else 1)
+    return {"injected": len(faults), "faults": faults}
+
+
+def check_soak(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    from ctxmem_env.selftest.soak import soak
+
+    return soak(folder, steps=STEPS if full else QUICK_STEPS, quiet=quiet)
+
+
+def check_repeats(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    from ctxmem_env.selftest.repeats import repeats
+
+    return repeats(steps=30 if full else 6, batches=(2, 8) if full else (2,))
+
+
+PARTS: dict[str, Callable[[bool, Path, bool], dict[str, Any]]] = {
+    "faults": check_faults,
+    "kills": check_kills,
+    "repeats": check_repeats,
+    "fuzz": check_fuzz,
+    "soak": check_soak,
+}
+
+
+def read_report(path: str | Path) -> dict[str, dict[str, Any]]:
+    """What `make_report` wrote, {} where there is no file; ValueError for one that holds something else."""
+    path = Path(path)
+    if not path.exists():
+        return {}
+    try:
+        report = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"out={str(path)!r} cannot be read ({error}); name another file, or remove it.") from error
+    parts = report.values() if isinstance(report, dict) else [None]
+    if not all(isinstance(part, dict) and "machine" in part for part in parts):
+        raise ValueError(f"out={str(path)!r} holds no report of `ctxmem selftest`; name another file, or remove it.")
+    return report
+
+
+def make_report(
+    parts: Sequence[str] = tuple(PARTS),
+    full: bool = False,
+    out: str | Path | None = None,
+    server: str | Path | None = None,
+    folder: str | Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Try the parts in turn, each kept in the file `out` as soon as it is done, beside those that it holds already.
+
+    server: a JSON file of what a load test of the server measured, taken up as it is. folder: where the soak and what
+    the fuzzer finds are kept, so that a soak that was cut off goes on; by default they are thrown away.
+
+    Returns:
+        the report: for each part what it measured, with its machine, commit and whether it was the full one; and
+        `failures`, sentences, none where everything held.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise unknown_name("part", part, PARTS)
+    report = {} if out is None else read_report(out)
+    told = {"commit": describe_commit(), "machine": describe_machine(), "full": full}
+    if server is not None:
+        report["server"] = _read_server(server) | {"machine": describe_machine()}
+    for part in parts:
+        with tempfile.TemporaryDirectory(prefix="ctxmem-selftest-") as temporary, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # broken files are what is tried here
+            place = Path(temporary) if folder is None or part not in ("fuzz", "soak") else Path(folder) / part
+            report[part] = PARTS[part](full, place, quiet) | told
+        if out is not None:
+            write_whole(out, json.dumps(report, indent=1) + "\n")
+    return report | {"failures": failures(report)}
+
+
+def _read_server(path: str | Path) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"server={str(path)!r} cannot be read ({error}); give a JSON file of results.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"server={str(path)!r} holds a {type(content).__name__}; expected an object of results.")
+    return content
+
+
+def failures(report: dict[str, dict[str, Any]]) -> list[str]:
+    """What did not hold, a sentence each."""
+    found = []
+    for name, told in report.get("fuzz", {}).get("parsers", {}).items():
+        found += [f"{name}: {finding['error']}" for finding in told["findings"]]
+    kills = {name: told for name, told in report.get("kills", {}).items() if isinstance(told, dict) and "kills" in told}
+    for name, told in kills.items():
+        bad = {key: told.get(key, 0) for key in ("lost", "taken", "different") if told.get(key, 0)}
+        found += [f"{name}: {bad} after {told['kills']} kills"] if bad else []
+    for fault in report.get("faults", {}).get("faults", []):
+        if not fault["documented"] or fault["lost"] or fault["left"]:
+            found.append(f"{fault['fault']}, {fault['writer']}: {fault['error']}, lost {fault['lost']}")
+    if "soak" in report and (report["soak"]["not_finite"] or (report["soak"]["growth_percent"] or 0) > 2):
+        found.append(f"soak: memory grew by {report['soak']['growth_percent']} %")
+    for name, equal in report.get("repeats", {}).get("bit_equal", {}).items():
+        found += [] if equal else [f"{name}: frames are not the same to the bit"]
+    return found
