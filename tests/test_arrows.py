@@ -133,6 +133,7 @@ ALLOWED = {
         "actions",
         "atomic",
         "camera",
+        "captures",
         "device",
         "dynamics",
         "generator",
