@@ -32,6 +32,7 @@ def same(episode, seen):
 
 @pytest.mark.parametrize(("env", "env_id"), [("true", "CtxMemTrueScene-v0"), ("generated", "CtxMemScene-v0")])
 def test_a_dataset_holds_what_the_environment_gives(run, tmp_path, untrained_model, env, env_id):
+    registered = dict(gym.spec("CtxMemTrueScene-v0").kwargs)
     command = ("collect", "--format", "minari", "--policy", "random", "--task", "explore", "--seed", 3, "--env", env)
     model = ("--model", untrained_model) if env == "generated" else ()
     results, _ = run(*command, *model, "--episodes", 2, "--steps", 4, "--out", tmp_path / "d", "--quiet")
@@ -41,7 +42,9 @@ def test_a_dataset_holds_what_the_environment_gives(run, tmp_path, untrained_mod
     assert dataset.env_spec.id == env_id and dataset.env_spec.kwargs["task"] == "explore"
     recovered = dataset.recover_environment()
     assert dataset.observation_space == recovered.observation_space and dataset.action_space == gym.spaces.Discrete(9)
-    assert dataset.recover_environment(eval_env=True).unwrapped.spec.id == "CtxMemTrueScene-v0"
+    true = dataset.recover_environment(eval_env=True)
+    assert true.spec.id == "CtxMemTrueScene-v0" and true.spec.kwargs["task"] == "explore"
+    assert gym.spec("CtxMemTrueScene-v0").kwargs == registered  # as it was
     arguments = {"task": "explore", "max_episode_steps": 4} | ({"model": str(untrained_model)} if model else {})
     returns = []
     for episode, seen, rewards, terminations, truncations in walked(dataset, env_id, **arguments):

@@ -7,6 +7,7 @@ rewards, terminations and truncations. Pictures are kept as they are, not as JPE
 import importlib.util
 import warnings
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _new_dataset(folder: Path, command: Collect, policy: str, env: gym.Env) -> A
         storage = MinariStorage.new(
             folder, env.observation_space, env.action_space, env.spec, data_format="hdf5", jpeg_encoding=False
         )
-    true = gym.spec(IDS["true"])
+    true = deepcopy(gym.spec(IDS["true"]))  # that of the registry is not to be changed
     shared = {key: value for key, value in env.spec.kwargs.items() if key != "model"}
     true.kwargs, true.max_episode_steps = {**true.kwargs, **shared}, command.steps
     storage.update_metadata(
