@@ -92,7 +92,7 @@ def edit(folder, change, name="transforms.json"):
 
 def free(content):
     """Without a scale or a direction that is up."""
-    del content["orientation_override"]
+    del content["orientation_override"], content["auto_scale_poses_override"]
     for frame in content["frames"]:
         del frame["depth_file_path"]
 

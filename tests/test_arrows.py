@@ -134,6 +134,7 @@ ALLOWED = {
         "actions",
         "atomic",
         "camera",
+        "captures",
         "device",
         "dynamics",
         "generator",

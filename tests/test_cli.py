@@ -336,7 +336,7 @@ def test_a_failure_leaves_an_earlier_video_alone(fail, tmp_path):
             "--steps='x' is not understood; expected --steps INT; see `ctxmem rollout --help`",
         ),
         (("rollout", "--layout", "pannel"), "invalid choice 'pannel' for argument '--layout'. Expected one of"),
-        (("collect",), "--scene, --out is missing; see `ctxmem collect --help`"),
+        (("collect",), "--out is missing; see `ctxmem collect --help`"),
         (("train",), "CONFIG is missing; see `ctxmem train --help`"),
         (("bench", "step", "--repeats"), "see `ctxmem bench step --help`"),
     ],

@@ -60,7 +60,7 @@ def place(tmp_path, monkeypatch, capsys):
     frames = ", ".join(frame.format(i, 6 * i) for i in range(40))
     (tmp_path / "camera.json").write_text(f'{{"CineCameraActor": {{{frames}}}}}')
     monkeypatch.chdir(tmp_path)
-    assert main(["collect", "--scene", "1", "--steps", "4", "--out", "flat"]) == 0
+    assert main(["collect", "--scene", "1", "--steps", "6", "--out", "flat"]) == 0
     capsys.readouterr()
     return tmp_path
 

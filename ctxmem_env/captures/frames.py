@@ -50,7 +50,8 @@ def _picture(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
 def _view(shot: Shot, picture: Image.Image, height: int, width: int, fov: float) -> np.ndarray:
     try:
         # As stored: structure from motion does not look at a rotation in EXIF either.
-        return shot.lens.resized(*picture.size).view(picture.convert("RGB"), height, width, fov)
+        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which would be a second whole picture
+        return shot.lens.resized(*picture.size).view(rgb, height, width, fov)
     except PICTURE_ERRORS as error:
         raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
 

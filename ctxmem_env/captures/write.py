@@ -16,25 +16,26 @@ _FARTHEST = 65.535  # metres; what 16 bits of millimetres hold
 
 
 def write_nerfstudio(
-    folder: str | Path, views: Iterable[tuple[np.ndarray, np.ndarray]], poses: np.ndarray, fov: float
+    folder: str | Path, views: Iterable[tuple[np.ndarray, np.ndarray | None]], poses: np.ndarray, fov: float
 ) -> Path:
     """Write images/, depths/ and transforms.json, and return the folder, which must be new or empty.
 
     views: for each of the poses (n, 6) a frame uint8 (H, W, 3), `fov` degrees wide, and its depth (H, W) in metres,
-    of which what lies beyond 65.5 m is written as 65.5 m. Z points up, so "orientation_override" is "none".
+    of which what lies beyond 65.5 m is written as 65.5 m, or None. Z points up, so "orientation_override" is "none".
     """
     folder = new_folder(folder)
     (folder / "images").mkdir()
-    (folder / "depths").mkdir()
     matrices = to_opengl(torch.as_tensor(poses, dtype=torch.float64)).tolist()
     frames = []
     for i, ((frame, depth), matrix) in enumerate(zip(views, matrices, strict=True)):
         name = f"{i:04d}.png"
         Image.fromarray(frame).save(folder / "images" / name)
-        millimetres = (depth.clip(0, _FARTHEST) * 1000).round().astype(np.uint16)
-        Image.fromarray(millimetres).save(folder / "depths" / name)
-        paths = {"file_path": f"images/{name}", "depth_file_path": f"depths/{name}"}
-        frames.append({**paths, "transform_matrix": matrix})
+        frames.append({"file_path": f"images/{name}", "transform_matrix": matrix})
+        if depth is not None:
+            (folder / "depths").mkdir(exist_ok=True)
+            millimetres = (depth.clip(0, _FARTHEST) * 1000).round().astype(np.uint16)
+            Image.fromarray(millimetres).save(folder / "depths" / name)
+            frames[-1]["depth_file_path"] = f"depths/{name}"
     height, width, _ = frame.shape
     lens = Lens.of_fov(width, height, fov)
     content = {
@@ -46,6 +47,7 @@ def write_nerfstudio(
         "cx": lens.cx,
         "cy": lens.cy,
         "orientation_override": "none",
+        "auto_scale_poses_override": False,
         "frames": frames,
     }
     (folder / NAME).write_text(json.dumps(content, indent=1))
@@ -53,7 +55,7 @@ def write_nerfstudio(
 
 
 def write_published(
-    folder: str | Path, name: str, views: Iterable[tuple[np.ndarray, np.ndarray]], poses: np.ndarray
+    folder: str | Path, name: str, views: Iterable[tuple[np.ndarray, np.ndarray | None]], poses: np.ndarray
 ) -> Path:
     """Write frames/NAME/ and jsons/NAME.json as Context-as-Memory has them, and return the folder, new or empty.
 

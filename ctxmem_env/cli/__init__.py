@@ -71,24 +71,41 @@ class Serve(TorchCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Collect(TorchCommand):
-    """Write a random walk through a true scene as a capture: pictures and their poses."""
+    """Write a walk through a world as a capture, pictures and their poses, or episodes as a Minari dataset.
 
-    scene: Annotated[int, arg(metavar="SEED")]
-    """Seed of the scene."""
+    By default the walk is a random one through a true scene.
+    """
+
     out: Annotated[Path, arg(metavar="FOLDER")]
     """New or empty folder."""
-    format: Literal["nerfstudio", "context-as-memory"] = "nerfstudio"
-    """Layout; nerfstudio has depth, too."""
+    scene: Annotated[int | None, arg(metavar="SEED")] = None
+    """Seed of the scene. Episodes of minari are by default in one scene each, drawn with their seeds."""
+    image: Annotated[Path | None, arg(metavar="FILE")] = None
+    """In place of a scene a picture on a wall, before which the camera walks a loop."""
+    format: Literal["nerfstudio", "context-as-memory", "minari"] = "nerfstudio"
+    """Layout; of the captures nerfstudio has depth, too, but not of --image."""
+    env: Literal["generated", "true"] = "true"
+    """The generated world, or the true scene."""
+    policy: Annotated[str | None, arg(metavar="POLICY")] = None
+    """Name or file of the policy that walks. By default that of a random walk; in the generated world and of minari
+    random actions."""
+    task: Annotated[str | None, arg(metavar="TASK")] = None
+    """Of minari: what the episodes ask for. By default roam."""
+    episodes: Annotated[int | None, arg(metavar="INT")] = None
+    """Of minari: their number, by default 10."""
+    model: str = "nano"
+    """Packaged generator, folder or hub id, of the generated world."""
     steps: int = 100
-    """Steps of the walk; there is one frame more."""
+    """Steps of the walk, there is one frame more; of minari the most of an episode."""
     seed: int = 0
-    """Of the walk."""
+    """Of the walk, or of the first episode."""
     height: Annotated[int | None, arg(metavar="PIXELS")] = None
     """By default 64, of context-as-memory 360."""
     width: Annotated[int | None, arg(metavar="PIXELS")] = None
     """By default 64, of context-as-memory 640."""
     fov: Annotated[float | None, arg(metavar="DEGREES")] = None
-    """Horizontal field of view. By default 90; context-as-memory has 52.67."""
+    """Horizontal field of view. By default 90; context-as-memory has 52.67. Of --image that of the whole picture from
+    the middle of the walk, by default 100."""
 
     def run(self) -> dict:
         from ctxmem_env.cli.collect import collect
@@ -153,12 +170,13 @@ class Evaluate(TorchCommand):
         "sampling",
         "domains",
         "perceptual",
+        "capture",
     ] = "views"
     """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does;
     whether policies do as well in it as in the scene; whether a place is the same after a way out and back, or after
     a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; what denoising
-    steps bring; how it paints places of kinds that training never showed; or LPIPS, FID and FVD. From loop on an
-    interrupted command goes on when it is given again."""
+    steps bring; how it paints places of kinds that training never showed; LPIPS, FID and FVD; or pictures that were
+    left out of captures. From loop on an interrupted command goes on when it is given again."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
@@ -187,6 +205,10 @@ class Evaluate(TorchCommand):
     """Of horizon: steps of a walk, by default 100, 300, 1000 and 3000."""
     contexts: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
     """Of retrieval: numbers of context frames beside --num-context, by default 1, 5, 10, 20 and 30."""
+    captures: Annotated[tuple[Path, ...] | None, arg(metavar="FOLDER [FOLDER ...]")] = None
+    """Of capture: folders of one capture or of many."""
+    every: Annotated[int | None, arg(metavar="INT")] = None
+    """Of capture: of so many pictures one is left out, by default 4."""
     denoising: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
     """Of sampling: numbers of denoising steps, by default 1, 2, 4 and 8."""
     domains: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None

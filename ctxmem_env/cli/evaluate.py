@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from ctxmem_env.cli import Evaluate
+from ctxmem_env.evaluation.captures import evaluate_captures
 from ctxmem_env.evaluation.run import evaluate, evaluate_and_write_collisions
 from ctxmem_env.evaluation.suite import PROTOCOLS, evaluate_protocol
 from ctxmem_env.evaluation.tables import protocol_table
@@ -11,12 +12,16 @@ from ctxmem_env.evaluation.transfer import evaluate_transfer, transfer_table
 
 _SHARED = ("model", "scenes", "num_steps", "num_context", "out", "device", "quiet")
 _TRANSFER = ("task", "policies", "retrieval", "sliding")
+_CAPTURES = ("captures", "every")
 _SUITE = ("turns", "horizons", "contexts", "denoising", "domains", "metrics")
 
 
 def evaluate_command(command: Evaluate) -> dict:
     """Run the protocol and return what is to be printed. ValueError for options that do not fit it."""
     options = {name: getattr(command, name) for name in _SHARED}
+    if command.protocol == "capture":
+        return _captures(command, options)
+    _refuse(command, _CAPTURES)
     if command.protocol in PROTOCOLS:
         return _suite(command, options)
     options["out"] = command.out or Path("results.json")
@@ -64,11 +69,24 @@ def _suite(command: Evaluate, options: dict) -> dict:
     if command.retrieval is not None:
         options["strategies"] = tuple(command.retrieval.split(","))
     results = evaluate_protocol(command.protocol, sheet=command.sheet, **options)
+    return _shown(results)
+
+
+def _shown(results: dict) -> dict:
     print(protocol_table(results), file=sys.stderr)
     for row in results["figures"]:
         for value in row["values"].values():
             value.pop("by_scene", None)  # the file holds them
     return results
+
+
+def _captures(command: Evaluate, options: dict) -> dict:
+    _refuse(command, (*_TRANSFER, *_SUITE, "steps", "tours"))
+    if command.captures is None:
+        raise ValueError("captures is missing; protocol='capture' needs folders, as --captures flat garden.")
+    del options["scenes"]
+    results = evaluate_captures(command.captures, every=command.every or 4, sheet=command.sheet, **options)
+    return _shown(results)
 
 
 def _refuse(command: Evaluate, names: tuple[str, ...]) -> None:

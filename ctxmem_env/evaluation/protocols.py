@@ -113,7 +113,9 @@ def follow(
         world.reset(i, frames, depth, poses, walks.fov, seed)
     steps = []
     for t in range(seeded, walks.poses.shape[1]):
-        steps.append(world.advance(motion_between(world.poses, walks.poses[:, t].to(device))))
+        now = walks.poses[:, t].to(device)
+        world.poses[:, [2, 5]] = now[:, [2, 5]]  # height and roll, which no motion changes and a hand does
+        steps.append(world.advance(motion_between(world.poses, now)))
     frames = torch.stack(generator.predictions if replay else [step.frames for step in steps], dim=1).cpu()
     return Walked(
         frames,

@@ -142,15 +142,20 @@ def _cell(value: dict | None, name: str) -> str:
 
 
 def _note(results: dict, shared: list[str]) -> str:
-    seeds, machine = results["scenes"]["seeds"], results["machine"]
+    scenes, machine = results["scenes"], results["machine"]
+    if "captures" in scenes:
+        places = f"{len(scenes['captures'])} captures, mean and 95 % interval over captures"
+    else:
+        first, last = scenes["seeds"]
+        places = (
+            f"{last - first + 1} {scenes['split']} scenes (seeds {first} to {last}), mean and 95 % interval over scenes"
+        )
     same = [f"{_LABELS[name]}: {results['figures'][0][name]}" for name in shared]
     same += [f"{name}: {value}" for name, value in results["options"].items() if value is not None]
     by_scene = [value["by_scene"] for row in results["figures"] for value in row["values"].values() if "n" in value]
     fewer = any(None in numbers and any(number is not None for number in numbers) for numbers in by_scene)
     left_out = " A scene to which a figure does not apply is left out of it." if fewer else ""
-    count = seeds[1] - seeds[0] + 1
     return (
-        f"Protocol {results['protocol']}, {results['model']}: {count} {results['scenes']['split']} scenes (seeds "
-        f"{seeds[0]} to {seeds[1]}), mean and 95 % interval over scenes.{left_out} {'; '.join(same)}; commit "
+        f"Protocol {results['protocol']}, {results['model']}: {places}.{left_out} {'; '.join(same)}; commit "
         f"{', '.join(map(str, results['commits']))}, {machine['cpu']}, torch {machine['torch']}."
     )
