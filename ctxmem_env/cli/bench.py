@@ -9,7 +9,7 @@ from tyro.conf import arg, subcommand
 
 from ctxmem_env.cli.command import TorchCommand
 
-_NOT_MEASURED = ("debug", "out", "plot", "quiet")  # options that change no figure
+_NOT_MEASURED = ("debug", "out", "plot")  # options that the measuring functions do not have
 
 
 @dataclass(frozen=True, kw_only=True)

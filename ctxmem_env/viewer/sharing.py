@@ -147,6 +147,7 @@ class SharedGenerator:
             *(torch.cat([getattr(one, part) for one in contexts]) for part in ("frames", "depth", "poses", "mask")),
             {name: torch.cat([one.features[name] for one in contexts]) for name in names},
             tuple(prompt for one in contexts for prompt in one.prompts),
+            torch.cat([one.given for one in contexts]),
         )
         view = self._generator.generate(
             torch.cat(poses), context, torch.cat(fov), num_steps[0], [rng for own in generators for rng in own]
