@@ -72,7 +72,8 @@ def collect_minari(command: Collect) -> dict:
     episodes = check_integer("episodes", 10 if command.episodes is None else command.episodes, 1)
     name = command.policy or "random"
     env, policy = make_environment(command, name, {})
-    storage = _new_dataset(new_folder(command.out), command, name, env)
+    # Minari joins a relative folder to itself.
+    storage = _new_dataset(new_folder(command.out).resolve(), command, name, env)
     returns, total = [], 0
     for i in tqdm(range(episodes), desc="collect", unit="episode", disable=command.quiet, dynamic_ncols=True):
         steps: list = []
