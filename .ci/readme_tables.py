@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
@@ -22,11 +23,14 @@ from ctxmem_env.evaluation.tables import protocol_table, read_results, results_t
 from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.generator.locate import weights_checksum
 from ctxmem_env.plotting import plot_ages
+from ctxmem_env.selftest.report import KEPT, read_report
+from ctxmem_env.selftest.tables import reliability_section, reliability_summary
 from ctxmem_env.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 NANO = ROOT / "ctxmem_env" / "weights" / "nano"
 POLICIES = ROOT / "ctxmem_env" / "weights" / "policies"
+SELFTEST = ROOT / "ctxmem_env" / "selftest"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md")))
 
 
@@ -113,6 +117,11 @@ def paper() -> str:
     return dated(paper_tables(results), results["weights"])
 
 
+def reliability(table: Callable[[dict], str]) -> str:
+    """What was tried to break the package."""
+    return table(read_report(KEPT))
+
+
 def protocol(name: str) -> str:
     """What one of the protocols measured of the packaged model."""
     results = read_results(NANO / f"results_{name}.json")
@@ -161,6 +170,8 @@ SECTIONS = {
     "results": results_section,
     "benchmarks": benchmarks,
     "benchmarks in short": benchmarks_in_short,
+    "reliability": functools.partial(reliability, reliability_section),
+    "reliability in short": functools.partial(reliability, reliability_summary),
     "reported": reported,
     "paper": paper,
     "ages": ages,

@@ -32,7 +32,7 @@ COMMANDS = [
     for line in block.splitlines()
     for command in line.split("&&")
 ]
-LONG = ("ctxmem train", "ctxmem bench")
+LONG = ("ctxmem train", "ctxmem bench", "ctxmem selftest")
 # Benchmarks of the same kind, cut down to seconds.
 CUT = {
     "step": "--histories 10 20 --contexts 2 --repeats 1 --steps 1",
@@ -101,6 +101,8 @@ def test_commands_run(command):
     words = shlex.split(command)[1:]
     if words[0] == "bench":
         words += shlex.split(CUT[words[1]])
+    if words[0] == "selftest":
+        words += ["--parts", "repeats", "--quiet"]
     if "transfer" in words:
         words += CUT_TRANSFER
     if words[0] == "play":  # somebody closes the window

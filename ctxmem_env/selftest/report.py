@@ -157,8 +157,11 @@ def failures(report: dict[str, dict[str, Any]]) -> list[str]:
     for fault in report.get("faults", {}).get("faults", []):
         if not fault["documented"] or fault["lost"] or fault["left"]:
             found.append(f"{fault['fault']}, {fault['writer']}: {fault['error']}, lost {fault['lost']}")
-    if "soak" in report and (report["soak"]["not_finite"] or (report["soak"]["growth_percent"] or 0) > 2):
-        found.append(f"soak: memory grew by {report['soak']['growth_percent']} %")
+    grown = report.get("soak", {}).get("growth_percent", 0)
+    if report.get("soak", {}).get("not_finite"):
+        found.append(f"the long walk, of which {report['soak']['not_finite']} steps were not finite")
+    if grown > 2:
+        found.append(f"the long walk, in which memory is to grow by less than 2 %, and grew by {grown} %")
     for name, equal in report.get("repeats", {}).get("bit_equal", {}).items():
         found += [] if equal else [f"{name}: frames are not the same to the bit"]
     return found

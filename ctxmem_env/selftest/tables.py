@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ctxmem_env.selftest.report import failures
+
 _WORDS = {"again": "a new environment", "restored": "a state that was kept", "loaded": "a file"}
 
 
@@ -33,7 +35,8 @@ def reliability_summary(report: dict[str, dict[str, Any]]) -> str:
         rows.append(("a long walk", walk, came))
     if "repeats" in report:
         rows += _repeats_rows(report["repeats"])
-    return _table(("tried", "how often", "what came of it"), rows) + "\n\n" + _where(report)
+    broken = [f"What did not hold: {'; '.join(failures(report))}."] if failures(report) else []
+    return "\n\n".join([_table(("tried", "how often", "what came of it"), rows), *broken, _where(report)])
 
 
 def _repeats_rows(repeats: dict[str, Any]) -> list[tuple[str, str, str]]:
