@@ -46,7 +46,7 @@ class DiscreteActions:
 
     def to_motion(self, actions: Tensor | np.ndarray | Sequence[int]) -> Tensor:
         """Motions float32 (B, 4), as for `camera.move`, of actions (B,), integers 0 to 8; else ValueError."""
-        values = np.asarray(actions)
+        values = _as_array(actions)
         last = len(self.names) - 1
         fits = values.ndim == 1 and values.dtype.kind in "iu"
         if not fits or bool(((values < 0) | (values > last)).any()):
@@ -72,7 +72,7 @@ class ContinuousActions:
 
     def to_motion(self, actions: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
         """Motions float32 (B, 4), as for `camera.move`, of actions (B, 4) in [-1, 1]; else ValueError."""
-        values = np.asarray(actions)
+        values = _as_array(actions)
         fits = values.ndim == 2 and values.shape[1] == 4 and values.dtype.kind in "iuf"
         # NaN compares false, so it does not pass.
         if not fits or not bool((np.abs(values) <= 1).all()):
@@ -106,12 +106,12 @@ class KeyboardMouseActions:
     def to_motion(self, actions: dict[str, Any]) -> Tensor:
         """Motions float32 (B, 4), as for `camera.move`, of keys (B, 3), integers, and mouse (B, 2); else ValueError."""
         given = actions if isinstance(actions, dict) else {}
-        keys, mouse = (np.asarray(given.get(name)) for name in ("keys", "mouse"))
+        keys, mouse = (_as_array(given.get(name)) for name in ("keys", "mouse"))
         fits = given.keys() == {"keys", "mouse"} and keys.dtype.kind in "iu" and mouse.dtype.kind in "iuf"
         fits = fits and keys.ndim == mouse.ndim == 2 and keys.shape == (len(mouse), 3) and mouse.shape[1] == 2
         # NaN compares false, so it does not pass.
         if not fits or not bool(((keys >= 0) & (keys < [3, 3, 4])).all() and (np.abs(mouse) <= 1).all()):
-            came = {name: _show(np.asarray(value)) for name, value in given.items()} or repr(actions)
+            came = {name: _show(_as_array(value)) for name, value in given.items()} or repr(actions)
             raise ValueError(
                 f"action={came}; expected 'keys', three integers a world, ws from 0 to 2, ad from 0 to 2 and scs "
                 "from 0 to 3, and 'mouse', two finite numbers in [-1, 1], pitch_delta and yaw_delta."
@@ -145,7 +145,7 @@ def map_actions(function: Callable[[Any], Any], actions: Any) -> Any:
 
 def batch_of_one(action: Any) -> Any:
     """One action as `to_motion` takes those of a batch."""
-    return map_actions(lambda part: np.asarray(part)[None], action)
+    return map_actions(lambda part: _as_array(part)[None], action)
 
 
 def _check_scale(step_name: str, step: float, turn_name: str, turn: float) -> tuple[float, float]:
@@ -155,6 +155,14 @@ def _check_scale(step_name: str, step: float, turn_name: str, turn: float) -> tu
     if not isinstance(turn, Real) or not 0 < turn <= 180:
         raise ValueError(f"{turn_name}={turn!r}; expected degrees above 0 and at most 180.")
     return float(step), math.radians(turn)
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """As an array; what is none, such as lists of different lengths, as the text that shows it."""
+    try:
+        return np.asarray(value)
+    except (OverflowError, TypeError, ValueError):
+        return np.array(repr(value)[:80])
 
 
 def _show(values: np.ndarray) -> str:

@@ -10,7 +10,7 @@ def check_device(device: str) -> str:
     """The name itself; ValueError unless it is "auto" or a name that torch knows. No device is touched."""
     try:
         torch.device("cpu" if device == "auto" else device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         raise ValueError(f"device={device!r} is not a torch device; expected 'auto', 'cpu' or 'cuda'.") from None
     return device
 

@@ -87,7 +87,7 @@ def get_retrieval(retrieval: str | RetrievalStrategy) -> RetrievalStrategy:
     """The strategy of that name, or ValueError with the nearest name; a callable is its own strategy."""
     if callable(retrieval):
         return retrieval
-    if retrieval not in RETRIEVAL:
+    if not isinstance(retrieval, str) or retrieval not in RETRIEVAL:
         raise unknown_name("retrieval", retrieval, RETRIEVAL)
     return RETRIEVAL[retrieval]
 

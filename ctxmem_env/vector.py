@@ -27,7 +27,7 @@ from ctxmem_env.start import Start
 from ctxmem_env.state import FaceState, WithStates
 from ctxmem_env.world import SceneWorld
 
-_MOST = 65_536  # worlds; more than any device holds
+_MOST = 2**48  # worlds; NumPy counts no further
 
 ARRAYS = ("numpy", "torch")
 

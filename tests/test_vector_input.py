@@ -16,8 +16,11 @@ from ctxmem_env.world import SceneWorld
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"num_envs": 0}, r"num_envs=0 is out of range; expected an integer in \[1, 65536\]"),
-        ({"num_envs": 2**64}, r"num_envs=18446744073709551616 is out of range; expected an integer in \[1, 65536\]"),
+        ({"num_envs": 0}, r"num_envs=0 is out of range; expected an integer in \[1, 281474976710656\]"),
+        (
+            {"num_envs": 2**64},
+            r"num_envs=18446744073709551616 is out of range; expected an integer in \[1, 281474976710656\]",
+        ),
         ({"num_envs": -2}, "num_envs=-2 is out of range"),
         ({"num_envs": 2.0}, "num_envs=2.0 is a float"),
         ({"max_episode_steps": 0}, "max_episode_steps=0 is out of range"),

@@ -36,7 +36,7 @@ def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
 
 def make_task(name: str, reward: str = "dense") -> Task:
     """A task by name, with that reward; ValueError with the nearest name when there is none."""
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise unknown_name("task", name, TASKS)
     if reward not in REWARDS:
         raise unknown_name("reward", reward, REWARDS)
