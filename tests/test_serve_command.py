@@ -4,8 +4,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from served import FORWARD, LEFT, Visitor, ask, served
@@ -31,6 +33,18 @@ def guarded(untrained_model):
             yield serving.address.replace("0.0.0.0", "127.0.0.1")
 
 
+def wait_until_it_listens(address):
+    """The address is told a moment before; 30 s at most."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", int(re.search(r":(\d+)/", address)[1])), timeout=1).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, address
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_command_tells_its_address_and_ends_with_one_line_of_json(untrained_model, number):
     command = [sys.executable, "-m", "ctxmem_env", "serve", "--port", "0", "--models", str(untrained_model)]
@@ -39,6 +53,7 @@ def test_the_command_tells_its_address_and_ends_with_one_line_of_json(untrained_
     try:
         line = next(line for line in process.stderr if "http" in line)  # nothing else may hold it up
         address = re.fullmatch(r"ctxmem: (http://127\.0\.0\.1:\d+/)\n", line)[1]
+        wait_until_it_listens(address)
         with Visitor(address) as one:
             one.open(seed=0)
             one.move(LEFT)
