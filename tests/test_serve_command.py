@@ -49,19 +49,19 @@ def wait_until_it_listens(address):
 def test_the_command_tells_its_address_and_ends_with_one_line_of_json(untrained_model, number):
     command = [sys.executable, "-m", "ctxmem_env", "serve", "--port", "0", "--models", str(untrained_model)]
     environment = {name: value for name, value in os.environ.items() if name != "CTXMEM_TOKEN"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        line = next(line for line in process.stderr if "http" in line)  # nothing else may hold it up
-        address = re.fullmatch(r"ctxmem: (http://127\.0\.0\.1:\d+/)\n", line)[1]
-        wait_until_it_listens(address)
-        with Visitor(address) as one:
-            one.open(seed=0)
-            one.move(LEFT)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:  # which closes them
+        try:
+            line = next(line for line in process.stderr if "http" in line)  # nothing else may hold it up
+            address = re.fullmatch(r"ctxmem: (http://127\.0\.0\.1:\d+/)\n", line)[1]
+            wait_until_it_listens(address)
+            with Visitor(address) as one:
+                one.open(seed=0)
+                one.move(LEFT)
+                process.send_signal(number)
+                out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0 and "Traceback" not in err, err
     assert len(out.splitlines()) == 1
     results = json.loads(out)

@@ -378,7 +378,6 @@ def test_a_large_batch_is_painted_in_parts_that_equal_small_ones():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of files that compilers leave open
 def test_a_compiled_generator_paints_the_same():
     plain, compiled = SceneGenerator(tiny()), SceneGenerator(tiny()).compile(backend="aot_eager")
     poses, context, fov = some_context()
