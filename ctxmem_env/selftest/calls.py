@@ -70,11 +70,11 @@ def reset_options(folder: Path) -> Target:
         options = given.get("options")
         if isinstance(options, dict) and isinstance(options.get("tour"), int) and options["tour"] > 3:
             options["tour"] = options["tour"] if options["tour"] > 10**6 else 3
-        path = env._path
+        track = env._track
         try:
             env.reset(seed=given.get("seed"), options=options)
         except Exception:
-            assert env._path is path, "a world that is not the one before"
+            assert env._track is track, "a world that is not the one before"
             raise
 
     return Target([json.dumps(seed).encode() for seed in seeds], run, (ValueError, OSError, gym.error.Error))
@@ -91,11 +91,11 @@ def actions(folder: Path) -> Target:
         for kind, action in _object(data).items():
             name = kind if kind in envs else "discrete"
             env = envs[name]
-            steps = len(env._path)
+            steps = len(env._track)
             try:
                 env.step(action)
             except Exception:
-                assert len(env._path) == steps, "a world that went on"
+                assert len(env._track) == steps, "a world that went on"
                 raise
             if steps > 50:
                 env.restore_state(moments[name])
