@@ -116,7 +116,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     are empty. `collision` (bool) tells whether a surface cut the step's motion short.
     Tasks with a goal tell `success` (bool), `spl` (float, the success weighted by path length: the shortest way
     over the longer of it and the way walked) and `distance_to_goal` (float, metres, straight on the ground);
-    explore tells `new_area` and `seen_area` (float, square metres).
+    explore tells `new_area` and `seen_area` (float, square metres), and look_back `found_again` (float, the share
+    of the first view's points within view that are seen where they were).
 
     ## Rewards
 
@@ -130,7 +131,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | point_goal | a place, within 0.3 m       | metres closer, - 0.01; + 2.5 on success   | 1 on success      |
     | image_goal | a pose, within 0.5 m and 30 degrees | the same, half a turn being a metre | 1 on success      |
     | explore    | ground not yet seen         | square metres seen for the first time     | 1 for each 10 of them |
-    | look_back  | 20 steps away, then back to the first pose, as for image_goal | out: metres farther, up to 1; back: as image_goal | 1 on success |
+    | look_back  | 20 steps away, then back to the first pose, where the first view must be seen again | out: metres farther, up to 1; back: as image_goal | 1 on success |
 
     ## Starting State
 
