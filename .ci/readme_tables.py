@@ -5,7 +5,6 @@ python .ci/readme_tables.py
 
 import functools
 import inspect
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -145,23 +144,6 @@ def transfer(task: str, **shown: tuple[str, ...]) -> str:
     return dated(transfer_table(results, **shown), results["arguments"]["model_sha256"])
 
 
-def recurrent() -> str:
-    """What RecurrentPPO reaches in look_back, from what `agents/evaluate.py` printed."""
-    lines = [json.loads(line) for line in (POLICIES / "recurrent_ppo_look_back.jsonl").read_text().splitlines()]
-    seeds = lines[0]["scenes"]["seeds"]
-    arguments = {"scenes": seeds[1] - seeds[0] + 1, "split": lines[0]["scenes"]["split"], "model": "nano"}
-    arguments |= {name: lines[0][name] for name in ("task", "max_episode_steps")}
-    figures = [
-        {
-            **line,
-            "policy": "recurrent_ppo",
-            "retrieval": line["env_kwargs"]["retrieval"] if "model" in line["env_kwargs"] else None,
-        }
-        for line in lines
-    ]
-    return transfer_table({"figures": figures, "arguments": arguments}, policies=("recurrent_ppo",))
-
-
 SECTIONS = {
     "environment": environment_page,
     "actions": actions_table,
@@ -188,7 +170,6 @@ SECTIONS = {
         retrieval=("fov",),
         measures=("success",),
     ),
-    "recurrent_ppo look_back": recurrent,
     "transfer look_back in short": functools.partial(transfer, "look_back", measures=("success",)),
     "transfer explore": functools.partial(transfer, "explore"),
 }
