@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-
 LEAST = 0.2  # time before 0; the network learns, and is asked, from no less noise than that
 
 
