@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 NANO = ROOT / "ctxmem_env" / "weights" / "nano"
 POLICIES = ROOT / "ctxmem_env" / "weights" / "policies"
 SELFTEST = ROOT / "ctxmem_env" / "selftest"
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md")))
+DOCUMENTS = (ROOT / "README.md", ROOT / "agents" / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md")))
 
 
 def environment_page() -> str:

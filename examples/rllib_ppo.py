@@ -35,6 +35,8 @@ def main() -> None:
 
     register_env("generated_worlds", make_worlds)
     batches = {"gym_env_vectorize_mode": "vector_entry_point", "num_envs_per_env_runner": args.envs_per_runner}
+    # RLlib drops what a runner sampled for longer than a minute, and samples again; a slow machine is waited for.
+    batches["sample_timeout_s"] = None
     learning = {"train_batch_size_per_learner": args.steps, "minibatch_size": min(128, args.steps), "num_epochs": 4}
     config = PPOConfig().environment(
         "generated_worlds", env_config={"model": args.model, "max_episode_steps": args.episode}
