@@ -18,7 +18,7 @@ from ctxmem_env.bench.tables import benchmarks_section, benchmarks_summary
 from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
 from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
-from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
+from ctxmem_env.evaluation.tables import collisions_table, protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.generator.locate import weights_checksum
 from ctxmem_env.plotting import plot_ages
@@ -127,6 +127,12 @@ def protocol(name: str) -> str:
     return dated(protocol_table(results), results["weights"])
 
 
+def collisions() -> str:
+    """How often what is painted stops a camera where the true scene does."""
+    results = read_results(NANO / "results_collisions.json")
+    return dated(collisions_table(results), results["weights"])
+
+
 def has_ages() -> bool:
     """Whether long walks were measured by the age of looks."""
     rows = read_results(NANO / "results_horizon.json")["figures"]
@@ -157,6 +163,7 @@ SECTIONS = {
     "reported": reported,
     "paper": paper,
     "ages": ages,
+    "collisions": collisions,
     **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
