@@ -80,6 +80,22 @@ def test_a_reset_without_a_seed_can_be_replayed(untrained_model):
     np.testing.assert_array_equal(shown[1].observation, third)
 
 
+def test_actions_are_remembered_as_they_were(untrained_model):
+    env = RecordEpisode(gym.make("CtxMemScene-v0", model=str(untrained_model), actions="continuous"))
+    env.reset(seed=5)
+    action = np.float32([1, 0, 0, 0])
+    env.step(action)
+    action[:] = [0, 0, 1, 0]  # whoever acts may use one array again
+    env.step(action)
+    assert env.episode().actions == [[1, 0, 0, 0], [0, 0, 1, 0]]
+
+
+def test_how_an_episode_was_shown_is_no_part_of_it(untrained_model):
+    env = RecordEpisode(gym.make("CtxMemScene-v0", model=str(untrained_model), render_mode="rgb_array", device="cpu"))
+    env.reset(seed=5)
+    assert env.episode().arguments == {"model": str(untrained_model)}
+
+
 def test_another_generator_is_refused_unless_it_is_asked_for(recorded, other_model):
     _, episode = recorded()
     moved = type(episode)(**{**vars(episode), "arguments": {"model": str(other_model)}})

@@ -63,6 +63,13 @@ def test_where_there_is_no_true_scene_none_is_shown(filmed):
     assert env.render().shape[1] == without.render().shape[1] + 400
 
 
+def test_a_goal_of_its_own_does_not_keep_the_true_scene_away(filmed):
+    env, true = filmed(task="point_goal", collisions=False), filmed("CtxMemTrueScene-v0", collisions=False)
+    start = env.reset(seed=4)[1]["pose"]
+    env.reset(seed=4, options={"goal": start[:2].tolist()}), true.reset(seed=4)
+    np.testing.assert_array_equal(env.render()[TRUTH], true.render()[VIEW])
+
+
 def test_likeness_is_that_of_the_pictures_since_reset(filmed):
     env = filmed()
     env.reset(seed=0)

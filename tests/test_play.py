@@ -131,6 +131,35 @@ def test_a_video_is_made_between_two_presses(player, tmp_path):
     assert one.videos[1].endswith("walk_002.mp4")
 
 
+def test_a_video_that_cannot_be_written_is_told_and_the_walk_goes_on(player, tmp_path):
+    (tmp_path / "videos").write_text("a file in the way")
+    one = player(env="true")
+    press("v"), one.tick(), press("w"), one.tick(), press("v"), one.tick()
+    assert one.videos == [] and one._note.startswith("the video could not be saved: ")
+    press("w"), one.tick()
+    assert one.steps == 2
+
+
+def test_what_was_kept_is_of_one_world(player):
+    one = player(env="true")
+    press("k"), one.tick(), press("n"), one.tick()
+    there = pose(one)
+    press("b"), one.tick()
+    np.testing.assert_array_equal(pose(one), there)
+    assert one._note == "nothing is kept yet; K keeps this moment"
+
+
+def test_a_window_that_loses_the_focus_lets_go_of_keys_and_mouse(player):
+    one = player(env="true")
+    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=(9, 9)))
+    press("w", up=False)
+    one.tick()
+    pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    pygame.event.post(pygame.event.Event(pygame.MOUSEMOTION, rel=(-40, 0), pos=(0, 0), buttons=(0, 0, 0)))
+    one.tick(), one.tick()
+    assert one.steps == 1
+
+
 def test_help_covers_the_window_and_goes_away(player):
     one = player(env="true")
     before = screen()
@@ -154,6 +183,17 @@ def test_goals_are_shown(player):
 
     expected = Image.fromarray(goal).resize((96, 96), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(inset, np.asarray(expected))
+
+
+def test_the_way_to_the_goal_is_told(player):
+    one = player(env="true", task="point_goal")
+    assert one._tell() == f"{one._info['distance_to_goal']:.1f} m to the goal"
+
+
+def test_a_tap_is_one_step():
+    controls = Controls()
+    controls.press("w"), controls.release("w")
+    assert controls.action().tolist() == [1, 0, 0, 0] and controls.action() is None
 
 
 def test_a_diagonal_is_no_faster_and_fast_mice_turn_on():

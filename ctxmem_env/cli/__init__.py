@@ -30,7 +30,8 @@ DESCRIPTION = """Worlds that a generative model paints and whose memory is the f
   ctxmem evaluate --protocol loop          measure it
 
 Every command ends with one line of JSON on standard output that holds its results. Progress and errors go to standard
-error, where --quiet leaves errors alone and --debug adds where they come from. `ctxmem COMMAND --help` tells more."""
+error, where --quiet leaves errors alone and --debug adds where they come from; --json tells them in JSON, too.
+`ctxmem COMMAND --help` tells more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,7 @@ class Train(Command):
     data: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = ()
     """Folders of captures to train on beside the rendered scenes: of one, of many, or a data set of Context-as-Memory
     or GF-Minecraft. By default those that the config names. An adapter of Wan is trained on them alone."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of checkpoints, logs and samples. By default runs/NAME, with the name in the config."""
     device: str = "cpu"
     """Torch device."""
@@ -263,7 +264,8 @@ def _start_logging(command: Command) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
-    debug = bool(os.environ.get("CTXMEM_DEBUG")) or "--debug" in (sys.argv if arguments is None else arguments)
+    given = sys.argv if arguments is None else arguments
+    debug = bool(os.environ.get("CTXMEM_DEBUG")) or "--debug" in given
     try:
         command = parse(Subcommand, NAMES, DESCRIPTION, arguments)
         _start_logging(command)
@@ -271,11 +273,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if debug:
             traceback.print_exc()
-        print("ctxmem: error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        text = " ".join(str(error).split())
+        print("ctxmem: error:", text, file=sys.stderr)
+        code, results = 2, {"error": text}
     except KeyboardInterrupt:
         print("ctxmem: interrupted", file=sys.stderr)
-        return 130
-    if os.environ.get("RANK", "0") == "0":  # of the ranks of one training run only the first speaks
+        code, results = 130, {"error": "interrupted"}
+    else:
+        code = 0
+    # Of the ranks of one training run only the first speaks.
+    if os.environ.get("RANK", "0") == "0" and (code == 0 or "--json" in given):
         print(json.dumps(results))
-    return 0
+    return code

@@ -9,7 +9,7 @@ from tyro.conf import arg, subcommand
 
 from ctxmem_env.cli.command import TorchCommand
 
-_NOT_MEASURED = ("debug", "out", "plot")  # options that the measuring functions do not have
+_NOT_MEASURED = ("debug", "json", "out", "plot")  # options that the measuring functions do not have
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ class Command:
     """Show where an error comes from. CTXMEM_DEBUG=1 does the same."""
     quiet: bool = False
     """No progress and no notes on standard error; errors are still told."""
+    json: bool = False
+    """Tell errors on standard output too, as {"error": TEXT}, so that a script finds one line of JSON there, always."""
 
 
 @dataclass(frozen=True, kw_only=True)

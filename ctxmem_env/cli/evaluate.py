@@ -1,6 +1,6 @@
 """`ctxmem evaluate`: what each protocol takes of the options."""
 
-import sys
+import logging
 from pathlib import Path
 
 from ctxmem_env.cli import Evaluate
@@ -14,6 +14,8 @@ _SHARED = ("model", "scenes", "num_steps", "num_context", "out", "device", "quie
 _TRANSFER = ("task", "policies", "retrieval", "sliding")
 _CAPTURES = ("captures", "every")
 _SUITE = ("turns", "horizons", "contexts", "denoising", "domains", "metrics")
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_command(command: Evaluate) -> dict:
@@ -53,7 +55,7 @@ def _transfer(command: Evaluate, options: dict) -> dict:
         sliding=command.sliding,
         **options,
     )
-    print(transfer_table(results), file=sys.stderr)
+    logger.info(f"measured\n{transfer_table(results)}")
     for figures in results["figures"]:
         figures.pop("episodes")  # the file holds them
     return results | {"out": str(options["out"])}
@@ -73,7 +75,7 @@ def _suite(command: Evaluate, options: dict) -> dict:
 
 
 def _shown(results: dict) -> dict:
-    print(protocol_table(results), file=sys.stderr)
+    logger.info(f"measured\n{protocol_table(results)}")
     for row in results["figures"]:
         for value in row["values"].values():
             value.pop("by_scene", None)  # the file holds them

@@ -1,13 +1,15 @@
 """Arguments to a command, and one line for arguments that are none."""
 
+import functools
 import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
-from typing import Any
+from typing import Annotated, Any, get_args
 
+import docstring_parser
 import tyro
 
 from ctxmem_env.errors import unknown_name
@@ -32,7 +34,10 @@ def parse(kinds: Any, names: dict[str, Sequence[str]], description: str, argumen
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _check_names(names, arguments)
     said, columns = io.StringIO(), os.environ.get("COLUMNS")
-    if not {"-h", "--help"} & set(arguments):
+    if {"-h", "--help"} & set(arguments):
+        for kind in _classes(kinds):
+            _write_out(kind)
+    else:
         os.environ["COLUMNS"] = _WIDE
     try:
         with redirect_stderr(said):
@@ -61,6 +66,29 @@ def _check_names(names: dict[str, Sequence[str]], arguments: list[str]) -> None:
         raise ValueError(f"{first} what? One of {', '.join(below)}; `ctxmem {first} --help` tells what they do.")
     if below and not rest[0].startswith("-") and rest[0] not in below:
         raise unknown_name(first, rest[0], below)
+
+
+def _classes(kinds: Any) -> Iterator[type]:
+    """The classes of commands in a union of annotated ones, with what they inherit from."""
+    if isinstance(kinds, type):
+        yield from kinds.__mro__[:-1]
+    for part in get_args(kinds):
+        yield from _classes(part)
+
+
+@functools.cache
+def _write_out(kind: type) -> None:
+    """Have help tell options without the line breaks of the source, and only defaults that say something."""
+    hints = vars(kind).get("__annotations__", {})
+    for told in docstring_parser.parse_from_object(kind).params:
+        if told.arg_name in hints:
+            text = " ".join(told.description.split())
+            shown = tyro.conf.arg(help=text, help_behavior_hint=_default)
+            hints[told.arg_name] = Annotated[hints[told.arg_name], shown]
+
+
+def _default(label: str) -> str:
+    return "" if label in ("None", "False", "") else f"(default: {label})"
 
 
 def _in_one_line(said: str, arguments: list[str]) -> str:

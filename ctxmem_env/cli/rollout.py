@@ -39,6 +39,7 @@ _OF_REPLAY = (
     "threads",
     "quiet",
     "debug",
+    "json",
 )
 
 logger = logging.getLogger(__name__)

@@ -1,11 +1,13 @@
 """`ctxmem serve`: the web page, with what the options say."""
 
-import sys
+import logging
 
 from ctxmem_env.cli import Serve
 from ctxmem_env.viewer.choice import Offer
 from ctxmem_env.viewer.limits import Limits
 from ctxmem_env.viewer.server import Serving
+
+logger = logging.getLogger(__name__)
 
 
 def serve_command(command: Serve) -> dict:
@@ -17,5 +19,6 @@ def serve_command(command: Serve) -> dict:
     serving = Serving(offer, limits, command.host, command.port, command.allow_host)
     serving.house.warm_up()
     with serving.until_signalled():
-        print(f"ctxmem: {serving.address}", file=sys.stderr, flush=True)
+        # With --quiet, too: nobody else knows the token.
+        logger.warning(serving.address)
         return serving.run()

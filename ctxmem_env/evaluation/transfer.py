@@ -8,7 +8,7 @@ or "none" in place of "fov" is what memory is worth to it.
 
 import hashlib
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from ctxmem_env.generator.locate import read_traits, weights_checksum
 from ctxmem_env.policies import make_policy
 from ctxmem_env.policies.network import find_policy
 from ctxmem_env.retrieval import get_retrieval
+
+logger = logging.getLogger(__name__)
 
 GENERATED, TRUE = "CtxMemScene-v0", "CtxMemTrueScene-v0"
 # Headings and digits of the measures that a table shows, where the task has them; the return where it has none.
@@ -112,7 +114,7 @@ def evaluate_transfer(
             if any(key.items() <= figures.items() for figures in results["figures"]):
                 continue
             if not quiet:
-                print(f"{policy} in {env_id}{f', {chosen}' if chosen else ''}", file=sys.stderr)
+                logger.info(f"{policy} in {env_id}{f', {chosen}' if chosen else ''}")
             found = evaluate_policy(
                 make_policy(policy),
                 env_id,

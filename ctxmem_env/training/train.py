@@ -207,7 +207,8 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
                 figures = validate_all(generator, validation, out / f"sheet_{run.step:06d}.png")
                 log.write(json.dumps({**now, "validation": figures}) + "\n")
                 note = f"step {run.step}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
-                bar.write(note, file=sys.stderr)
+                if not quiet:
+                    bar.write(note, file=sys.stderr)
             if run.step % config.checkpoint_every == 0 or last:
                 log.flush()
                 run.save(log.tell())
