@@ -4,8 +4,9 @@
     accelerate launch -m ctxmem_env train configs/wan_1_3b.yaml
 
 What is trained is the camera encoder, and LoRA or all weights beside it. A run that was cut off goes on from its last
-checkpoint. How many processes there are, and whether they shard the weights (FSDP, with `ContextBlock` as the class to
-wrap), is accelerate's configuration; with FSDP a checkpoint holds no moments of the optimiser.
+checkpoint. How many processes there are, and whether they shard the weights (FSDP 2, with `ContextBlock` as the class to
+wrap and FULL_STATE_DICT), is accelerate's configuration; with FSDP a checkpoint holds no moments of the optimiser.
+accelerate shards on accelerators alone: processes on CPUs each keep the whole.
 """
 
 import dataclasses
@@ -66,8 +67,8 @@ def train_wan(config: WanTrainConfig, out: Path, device: str = "cpu", quiet: boo
     generator = build(Found(base, None), accelerator.device)
     generator.options = config.use
     transformer = prepare(generator.transformer, config)
-    parameters = [p for p in transformer.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    learning = [p for p in transformer.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=config.learning_rate, weight_decay=config.weight_decay)
     latest, step, spent = out / "latest.safetensors", 0, 0.0
     if latest.exists():
         tensors, facts = load_checkpoint(latest)
@@ -76,6 +77,7 @@ def train_wan(config: WanTrainConfig, out: Path, device: str = "cpu", quiet: boo
         transformer.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")}, strict=False)
         step, spent = facts["step"], facts["seconds"]
     model, wrapped = accelerator.prepare(transformer, optimizer)
+    parameters = [p for p in model.parameters() if p.requires_grad]  # shards, where FSDP made some
     sharded = accelerator.distributed_type.name == "FSDP"
     if step and not sharded:
         restore_optimizer(optimizer, tensors, "optimizer")
