@@ -4,8 +4,8 @@
     accelerate launch -m ctxmem_env train configs/wan_1_3b.yaml
 
 What is trained is the camera encoder, and LoRA or all weights beside it. A run that was cut off goes on from its last
-checkpoint. How many processes there are, and whether they shard the weights (FSDP 2, with `ContextBlock` as the class to
-wrap and FULL_STATE_DICT), is accelerate's configuration; with FSDP a checkpoint holds no moments of the optimiser.
+checkpoint. How many processes there are, and whether they shard the weights (FSDP 2, with `ContextBlock` as the class
+to wrap and FULL_STATE_DICT), is accelerate's configuration; with FSDP a checkpoint holds no moments of the optimiser.
 accelerate shards on accelerators alone: processes on CPUs each keep the whole.
 """
 
