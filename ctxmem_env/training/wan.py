@@ -24,7 +24,7 @@ from ctxmem_env.device import resolve_device
 from ctxmem_env.generator.wan.folders import Base, Found, find_wan
 from ctxmem_env.generator.wan.generator import WanGenerator
 from ctxmem_env.generator.wan.options import TEMPORAL
-from ctxmem_env.generator.wan.store import add_lora, build, is_adapter, make_base, save_adapter
+from ctxmem_env.generator.wan.store import add_lora, build, check_base, is_adapter, make_base, save_adapter
 from ctxmem_env.generator.wan.transformer import ContextTransformer, camera_numbers
 from ctxmem_env.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from ctxmem_env.training.wan_config import WanTrainConfig
@@ -64,6 +64,7 @@ def train_wan(config: WanTrainConfig, out: Path, device: str = "cpu", quiet: boo
     out.mkdir(parents=True, exist_ok=True)
     with accelerator.main_process_first():
         base = open_base(config, out)
+    check_base(base)
     generator = build(Found(base, None), accelerator.device)
     generator.options = config.use
     transformer = prepare(generator.transformer, config)

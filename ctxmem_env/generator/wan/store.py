@@ -26,13 +26,14 @@ _TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]  
 def load_wan(model: str, device: torch.device) -> WanGenerator:
     """The generator of `model`, "wan:" and a folder or hub id. What is broken is refused before a tensor is loaded."""
     found = find_wan(model)
+    check_base(found.base)
     if found.adapter is not None:
         check_adapter(found.adapter, found.base)
     return build(found, device)
 
 
 def build(found: Found, device: torch.device) -> WanGenerator:
-    """The generator of a base and an adapter that fit each other, in bfloat16 on a GPU."""
+    """The generator of a base and an adapter that were checked, in bfloat16 on a GPU."""
     adapter = found.adapter
     tensors = None if adapter is None else _finite(adapter)
     fast = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -118,6 +119,29 @@ def make_base(folder: Path, transformer: dict[str, Any], vae: dict[str, Any], se
         WanTransformer3DModel(**transformer).save_pretrained(folder / "transformer")
         AutoencoderKLWan(**vae).save_pretrained(folder / "vae")
     return read_base(folder)
+
+
+def check_base(base: Base) -> None:
+    """ValueError unless its weights are those of networks as its configurations describe them, which are made without
+    weights.
+
+    Tensors that no such network has are passed over, as diffusers does, unless they are of further layers.
+    """
+    for part, kind in (("transformer", WanTransformer3DModel), ("vae", AutoencoderKLWan)):
+        try:
+            with torch.device("meta"):
+                network = kind.from_config(kind.load_config(base.folder / part))
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            refuse(base.folder, f"has {part}/config.json, of which no network can be made ({error})")
+        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        layers = {name for name in base.shapes[part] if name.startswith("blocks.")}
+        for name in sorted(expected.keys() | layers):
+            if expected.get(name) != base.shapes[part].get(name):
+                refuse(
+                    base.folder,
+                    f"has a {part} whose {name} is {base.shapes[part].get(name, 'missing')}, and by its config.json "
+                    f"{expected.get(name, 'none')}: the two are not of one model",
+                )
 
 
 def check_adapter(adapter: Adapter, base: Base) -> None:
