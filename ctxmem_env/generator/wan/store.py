@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ctxmem_env.atomic import whole_folder
 from ctxmem_env.generator.wan.folders import FORMAT, Adapter, Base, Found, find_wan, read_base, refuse
 from ctxmem_env.generator.wan.generator import WanGenerator
 from ctxmem_env.generator.wan.options import WanOptions
@@ -82,11 +80,9 @@ def save_adapter(
 
     Other arguments as in adapter.json, see `folders`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, aside = (Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) for _ in range(2))
-    try:
+    with whole_folder(folder) as new:
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        weights = temporary / "adapter.safetensors"
+        weights = new / "adapter.safetensors"
         save_file(tensors, weights)
         with weights.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -99,16 +95,7 @@ def save_adapter(
             "trained": trained,
             "sha256": sha256,
         }
-        (temporary / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
-        os.chmod(temporary, 0o755)
-        if folder.exists():
-            os.rename(folder, aside / folder.name)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not folder.exists() and (aside / folder.name).exists():
-            os.rename(aside / folder.name, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        (new / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
     return folder
 
 
