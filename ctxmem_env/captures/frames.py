@@ -58,12 +58,15 @@ def _picture(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
 def _view(shot: Shot, picture: Image.Image, height: int, width: int, fov: float) -> np.ndarray:
     try:
         lens = shot.lens.resized(*picture.size)
+    except ValueError as error:
+        raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
+    try:
         smaller = _decode_smaller(picture, lens.detail(height, width, fov) / _LEFT)
         # As stored: structure from motion does not look at a rotation in EXIF either.
         rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which would be a second whole picture
         return lens.view(rgb, height, width, fov, smaller)
     except PICTURE_ERRORS as error:
-        raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
+        raise ValueError(f"{shot.entry}: {shot.picture} cannot be decoded ({error}); fetch it again.") from None
 
 
 def _decode_smaller(picture: Image.Image, most: float) -> int:

@@ -29,11 +29,13 @@ _FETCHED = ["*.json", "*.safetensors", "tokenizer/*"]
 
 @dataclass(frozen=True)
 class Base:
-    """A base checkpoint: its folder, the shape of its transformer, and whether it has a text encoder."""
+    """A base checkpoint: its folder, the shape of its transformer, whether it has a text encoder, and, of transformer
+    and vae, names and shapes of their tensors."""
 
     folder: Path
     architecture: dict[str, Any]
     takes_text: bool
+    shapes: dict[str, dict[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,16 @@ def read_base(folder: Path) -> Base:
         refuse(folder, f"has a transformer/config.json without {[n for n, v in architecture.items() if v is None]}")
     if list(architecture["patch_size"]) != [1, 2, 2]:
         refuse(folder, f"has a transformer with patch_size={architecture['patch_size']}; expected [1, 2, 2]")
-    for part in ("transformer", "vae"):
-        _read_weights(folder, part)
+    shapes = {part: _read_weights(folder, part) for part in ("transformer", "vae")}
+    # A network of a billion layers would be built for ever, and each has tensors.
+    for part, config in (("transformer", transformer), ("vae", vae)):
+        for name in ("num_layers", "num_res_blocks"):
+            if not isinstance(config.get(name, 1), int) or config.get(name, 1) > len(shapes[part]):
+                refuse(folder, f"has a {part} of {len(shapes[part])} tensors and {name}={config[name]!r} in its config")
     takes_text = (folder / "text_encoder" / "config.json").is_file() and (folder / "tokenizer").is_dir()
-    return Base(folder, architecture, takes_text)
+    if takes_text:
+        _read_weights(folder, "text_encoder", "model.safetensors")
+    return Base(folder, architecture, takes_text, shapes)
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -167,18 +175,23 @@ def refuse(folder: Path, why: str) -> NoReturn:
     raise ValueError(f"model='{PREFIX}{folder}' {why}.")
 
 
-def _read_weights(folder: Path, part: str) -> None:
-    """Whether the weights of a part are whole, by their headers."""
-    name = "diffusion_pytorch_model.safetensors"
+def _read_weights(
+    folder: Path, part: str, name: str = "diffusion_pytorch_model.safetensors"
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights of a part, which are whole by their headers."""
     files = [name]
     if (folder / part / f"{name}.index.json").is_file():
         index = _read_json(folder, f"{part}/{name}.index.json")
         files = sorted(set(index.get("weight_map", {}).values()))
+    shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         if not (folder / part / file).is_file():
             refuse(folder, f"has no {part}/{file}; weights are read from safetensors alone")
-        if not sum(map(prod, read_shapes(folder / part / file, folder).values())):
+        found = read_shapes(folder / part / file, folder)
+        if not sum(map(prod, found.values())):
             refuse(folder, f"has a {part}/{file} without weights")
+        shapes |= found
+    return shapes
 
 
 def _is_lora(value: Any) -> bool:
@@ -207,7 +220,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     except FileNotFoundError:
         refuse(folder, f"has no {name}; expected a base in the layout of diffusers' WanPipeline, or an adapter on one")
     except (OSError, ValueError) as error:
-        refuse(folder, f"has a {name} that cannot be read ({error})")
+        refuse(folder, f"has {name}, which cannot be read ({error})")
     if not isinstance(content, dict):
-        refuse(folder, f"has a {name} that is no JSON object")
+        refuse(folder, f"has {name}, which is no JSON object")
     return content
