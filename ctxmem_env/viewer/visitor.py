@@ -7,14 +7,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fastapi import WebSocket
 
 from ctxmem_env.viewer.choice import Choice
 from ctxmem_env.viewer.limits import SEND_SECONDS
 from ctxmem_env.viewer.visit import Visit
+
+if TYPE_CHECKING:
+    from fastapi import WebSocket
 
 log = logging.getLogger("ctxmem_env.viewer")
 INTERNAL = "something went wrong in the server; its log tells what. The world is as it was."
@@ -34,7 +36,7 @@ class Visitor:
         gone: nothing more is done for this one; goodbye: why, if not by its own wish.
     """
 
-    def __init__(self, websocket: WebSocket, visit: Visit):
+    def __init__(self, websocket: "WebSocket", visit: Visit):
         self.websocket, self.visit = websocket, visit
         self.key = secrets.token_urlsafe(16)
         self.lock = asyncio.Lock()
