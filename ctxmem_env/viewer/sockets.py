@@ -6,7 +6,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from ctxmem_env.viewer.limits import CONNECTIONS, HTTP_SECONDS, REQUEST_SECONDS, SEND_SECONDS, Bucket
 
 _FRAGMENTS = 64  # of a message
-_PINGS = 5.0  # a second
+_PINGS = 5.0  # a second, and pongs
 
 
 class Http(H11Protocol):
@@ -52,10 +52,17 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def handle_ping(self):
         super().handle_ping()
-        if self._pings.take() > 0:
-            self.transport.abort()
+        self._count_ping()
+
+    def handle_pong(self, event):
+        super().handle_pong(event)
+        self._count_ping()
 
     def handle_cont(self, event):
         super().handle_cont(event)
         if len(self.frames) > _FRAGMENTS:
+            self.transport.abort()
+
+    def _count_ping(self) -> None:
+        if self._pings.take() > 0:
             self.transport.abort()
