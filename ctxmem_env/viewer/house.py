@@ -78,6 +78,7 @@ class House:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             visitor.gone = True
+            visitor.left.set()
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
@@ -130,7 +131,13 @@ class House:
 
     async def _open(self, visitor: Visitor, wait: float) -> None:
         """Opens what was chosen last, after a while if this visitor has opened much."""
-        await asyncio.sleep(wait)
+        try:
+            async with asyncio.timeout(wait):
+                await visitor.left.wait()
+            visitor.openings.give_back()
+            return
+        except TimeoutError:
+            pass
         try:
             frame = await visitor.work(self.workers, self._open_newest, visitor)
         except Exception as error:

@@ -1,5 +1,7 @@
 """Connections that do not keep what they hold: deadlines and bounds that uvicorn leaves open."""
 
+from asyncio import TimerHandle
+
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -45,10 +47,17 @@ class WebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self._pings = Bucket(_PINGS, 4 * _PINGS)
+        self._end: TimerHandle | None = None
 
     def on_task_complete(self, task):
         super().on_task_complete(task)
-        self.loop.call_later(SEND_SECONDS, self.transport.abort)
+        if not self.disconnected:
+            self._end = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc):
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
 
     def handle_ping(self):
         super().handle_ping()

@@ -34,7 +34,7 @@ class Visitor:
         opening: the choice that is to be opened next, or None.
         due: when the next step may begin, on the clock of `time.monotonic`.
         heard: when something was last asked for.
-        gone: nothing more is done for this one; goodbye: why, if not by its own wish.
+        gone: nothing more is done for this one; goodbye: why, if not by its own wish; left: set once it is gone.
     """
 
     def __init__(self, websocket: "WebSocket", visit: Visit, openings: Bucket):
@@ -47,6 +47,7 @@ class Visitor:
         self.heard = time.monotonic()
         self.gone = False
         self.goodbye: str | None = None
+        self.left = asyncio.Event()
         self.steps = 0
         self._frame: bytes | None = None
         self._texts: deque[dict[str, Any]] = deque(maxlen=_TEXTS)
