@@ -84,8 +84,12 @@ def test_parsers_are_tried_in_processes_of_their_own_and_what_is_done_is_not_don
 
 
 def test_unknown_parsers_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"parser='world' is unknown. Did you mean 'world_file'"):
-        fuzz({"world": 3}, tmp_path)
+    with pytest.raises(ValueError, match=r"parser='world_fil' is unknown. Did you mean 'world_file'"):
+        fuzz({"world_fil": 3}, tmp_path)
+
+
+def test_every_parser_is_part_of_the_whole_run():
+    assert report.INPUTS.keys() == PARSERS.keys()
 
 
 @pytest.mark.parametrize(
@@ -213,3 +217,18 @@ def test_tables_show_the_committed_report():
         assert f"| {name} | {told['inputs']:,} |" in text
     assert all(failure in text for failure in report.failures(kept))
     assert kept["fuzz"]["inputs"] >= 1_000_000 and f"{kept['fuzz']['inputs']:,} inputs" in text
+
+
+@pytest.mark.slow
+def test_chosen_parsers_are_tried_beside_those_of_an_earlier_report(run, fail, tmp_path):
+    kept = {"fuzz": fuzz_here({"camera_path": 5, "checkpoint": 5}) | {"machine": {"cpu": "old", "torch": "1"}}}
+    kept["fuzz"] |= {"full": True, "commit": "0"}
+    (tmp_path / "r.json").write_text(json.dumps(kept))
+    told, _ = run("selftest", "--parts", "fuzz", "--parsers", "camera_path", "--out", tmp_path / "r.json")
+    assert told["fuzz"]["inputs"] == 65 and told["fuzz"]["parsers"]["checkpoint"]["inputs"] == 5
+    assert told["fuzz"]["machine"]["cpu"] == "old" and told["fuzz"]["full"] is False
+    own = told["fuzz"]["parsers"]["camera_path"]["machine"]["cpu"]
+    del told["failures"]
+    assert "old, torch 1" in reliability_section(told) and f"{own}, torch" in reliability_section(told)
+    assert "parser='camera' is unknown" in fail("selftest", "--parts", "fuzz", "--parsers", "camera")
+    assert "fuzz is not among the parts" in fail("selftest", "--parts", "soak", "--parsers", "camera_path")

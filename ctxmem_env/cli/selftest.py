@@ -22,6 +22,8 @@ class SelfTest(Command):
     """A million inputs, 240 kills and 100,000 steps, as for the report in the README."""
     parts: Annotated[tuple[str, ...] | None, arg(metavar="PART [PART ...]")] = None
     """Some of faults, kills, repeats, fuzz and soak. By default all."""
+    parsers: Annotated[tuple[str, ...] | None, arg(metavar="PARSER [PARSER ...]")] = None
+    """Parsers that are fuzzed, such as world_file; of others stays what FILE holds. By default all."""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """JSON file to keep the report in; parts of it that are not tried stay."""
     folder: Annotated[Path | None, arg(metavar="FOLDER")] = None
@@ -33,7 +35,7 @@ class SelfTest(Command):
         from ctxmem_env.selftest.report import PARTS, make_report
 
         parts = tuple(PARTS) if self.parts is None else self.parts
-        report = make_report(parts, self.full, self.out, self.server, self.folder, self.quiet)
+        report = make_report(parts, self.full, self.out, self.server, self.folder, self.quiet, self.parsers)
         if report["failures"]:
             print(json.dumps(report))
             sys.exit(1)

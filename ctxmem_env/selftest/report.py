@@ -32,17 +32,22 @@ INPUTS = {
     "camera_path": 100_000,
     "checkpoint": 200_000,
     "actions_file": 400_000,
+    "web_message": 30_000,
+    "web_photograph": 20_000,
+    "web_world": 20_000,
+    "wan_folder": 30_000,
+    "episode_file": 30_000,
 }
 QUICK_INPUTS = 60
 STEPS, QUICK_STEPS = 100_000, 200
 
 
-def check_fuzz(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+def check_fuzz(full: bool, folder: Path, quiet: bool, parsers: Sequence[str] = tuple(INPUTS)) -> dict[str, Any]:
     from ctxmem_env.selftest.fuzz import fuzz, fuzz_here
 
     if full:
-        return fuzz(INPUTS, folder, quiet=quiet)
-    return fuzz_here(dict.fromkeys(INPUTS, QUICK_INPUTS))
+        return fuzz({name: INPUTS[name] for name in parsers}, folder, quiet=quiet)
+    return fuzz_here(dict.fromkeys(parsers, QUICK_INPUTS))
 
 
 def check_kills(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
@@ -108,8 +113,11 @@ def make_report(
     server: str | Path | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
+    parsers: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Try the parts in turn, each kept in the file `out` as soon as it is done, beside those that it holds already.
+
+    parsers: those that are fuzzed, by default all; of the others stays what the file holds.
 
     server: a JSON file of what a load test of the server measured, taken up as it is. folder: where the soak and what
     the fuzzer finds are kept, so that a soak that was cut off goes on; by default they are thrown away.
@@ -121,6 +129,7 @@ def make_report(
     for part in parts:
         if part not in PARTS:
             raise unknown_name("part", part, PARTS)
+    _check_parsers(parsers, parts)
     report = {} if out is None else read_report(out)
     told = {"commit": describe_commit(), "machine": describe_machine(), "full": full}
     if server is not None:
@@ -129,10 +138,34 @@ def make_report(
         with tempfile.TemporaryDirectory(prefix="ctxmem-selftest-") as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # broken files are what is tried here
             place = Path(temporary) if folder is None or part not in ("fuzz", "soak") else Path(folder) / part
-            report[part] = PARTS[part](full, place, quiet) | told
+            if part == "fuzz" and parsers is not None:
+                report[part] = _beside(report.get(part), check_fuzz(full, place, quiet, parsers), told)
+            else:
+                report[part] = PARTS[part](full, place, quiet) | told
         if out is not None:
             write_whole(out, json.dumps(report, indent=1) + "\n")
     return report | {"failures": failures(report)}
+
+
+def _check_parsers(parsers: Sequence[str] | None, parts: Sequence[str]) -> None:
+    for name in parsers or ():
+        if name not in INPUTS:
+            raise unknown_name("parser", name, INPUTS)
+    if parsers is not None and "fuzz" not in parts:
+        raise ValueError(f"parsers={list(parsers)}, but fuzz is not among the parts {list(parts)}; add it.")
+
+
+def _beside(kept: dict[str, Any] | None, fuzzed: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """What came of some parsers beside those of an earlier report; each of the new ones tells of its own run."""
+    from ctxmem_env.selftest.fuzz import summed
+
+    if kept is None:
+        return fuzzed | told
+    new = {
+        name: parser | {key: told[key] for key in ("commit", "machine")} for name, parser in fuzzed["parsers"].items()
+    }
+    whole = {"full": told["full"] and kept.get("full", True)}
+    return kept | summed(kept["parsers"] | new) | whole
 
 
 def _read_server(path: str | Path) -> dict[str, Any]:

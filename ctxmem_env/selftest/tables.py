@@ -101,7 +101,9 @@ def _parser_row(told: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _where(report: dict[str, dict[str, Any]]) -> str:
-    machines = {f"{told['machine']['cpu']}, torch {told['machine']['torch']}" for told in report.values()}
+    tried = [*report.values(), *report.get("fuzz", {}).get("parsers", {}).values()]
+    machines = [told["machine"] for told in tried if "machine" in told]
+    machines = {f"{machine['cpu']}, torch {machine['torch']}" for machine in machines}
     whole = all(told.get("full", True) for told in report.values())
     return f"`ctxmem selftest{' --full' if whole else ''}`; {'; '.join(sorted(machines))}."
 

@@ -135,7 +135,10 @@ def check_adapter(adapter: Adapter, base: Base) -> None:
     """ValueError unless its tensors are those of a network of the base's shape, which is made without weights."""
     config = WanTransformer3DModel.load_config(base.folder / "transformer")
     with torch.device("meta"):
-        transformer = ContextTransformer(WanTransformer3DModel.from_config(config))
+        try:
+            transformer = ContextTransformer(WanTransformer3DModel.from_config(config))
+        except Exception as error:  # whatever comes of values that nobody wrote
+            refuse(base.folder, f"has a transformer/config.json of which no network can be made ({error})")
         if adapter.lora is not None:
             add_lora(transformer, **adapter.lora)
     expected = {
