@@ -3,7 +3,8 @@
 python tests/measure_page.py --out ctxmem_env/weights/nano/bench.json
 
 Every browser is a window with a connection and a world of its own, in which a key is held. A frame counts when the
-browser paints it: two that come between two paintings count as one.
+browser paints it: two that come between two paintings count as one. The processor's time that a frame takes, of the
+server and of the browser, says what a machine with nothing else to do would reach.
 """
 
 import argparse
@@ -14,16 +15,18 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from browser import chromium
 from served import Visitor, wait_until
 
+import ctxmem_env
 from ctxmem_env.bench.machine import describe
 from ctxmem_env.bench.results import keep, read_benches
 
+WALK = Path(ctxmem_env.__file__).parent / "viewer" / "page" / "walk.js"  # which sets the pace of the page
 KEY = {"key": "q", "code": "KeyQ", "windowsVirtualKeyCode": 81}  # turn left, of which every frame is another picture
 _SETTLED = 1.0  # seconds that the key is held before frames count
 # When frames were painted and the first was, in milliseconds since the navigation began. Animation frames are called
@@ -51,15 +54,29 @@ addEventListener("DOMContentLoaded", () => {
 
 @contextmanager
 def serving(model):
-    """The address of `ctxmem serve` with its defaults; what it prints when it ends is appended to `told`."""
+    """The address of `ctxmem serve` with its defaults, and the number of its process."""
     command = [sys.executable, "-m", "ctxmem_env", "serve", "--port", "0", "--models", model]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = next(line for line in process.stderr if "http" in line)
-            yield re.search(r"http://\S+", line)[0]
+            yield re.search(r"http://\S+", line)[0], process.pid
         finally:
             process.terminate()
             process.communicate(timeout=60)
+
+
+def cpu_seconds(pid):
+    """Processor's time that a process and those below it have taken so far."""
+    parents, times = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            times[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(times.get(member, 0.0) for member in family)
 
 
 def open_windows(driver, address, number):
@@ -78,13 +95,18 @@ def open_windows(driver, address, number):
     return handles, firsts
 
 
-def hold_keys(driver, handles, seconds):
-    """Frames painted a second in each window while a key is held in all of them."""
+def hold_keys(driver, handles, seconds, server):
+    """Frames painted a second in each window while a key is held in all, and milliseconds that server and browser took.
+
+    The milliseconds are the processor's, for a frame.
+    """
+    pids = server, driver.service.process.pid
     spans = dict.fromkeys(handles)
     for handle in handles:
         driver.switch_to.window(handle)
         driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyDown"} | KEY)
     time.sleep(_SETTLED)
+    before, counts = list(map(cpu_seconds, pids)), []
     for handle in handles:
         driver.switch_to.window(handle)
         spans[handle] = driver.execute_script("return performance.now()")
@@ -93,18 +115,20 @@ def hold_keys(driver, handles, seconds):
     for handle in handles:
         driver.switch_to.window(handle)
         until, times = driver.execute_script("return [performance.now(), painted]")
-        rates.append(1e3 * sum(spans[handle] <= time <= until for time in times) / (until - spans[handle]))
+        counts.append(sum(spans[handle] <= time <= until for time in times))
+        rates.append(1e3 * counts[-1] / (until - spans[handle]))
+    spent = [1e3 * (cpu_seconds(pid) - then) / max(sum(counts), 1) for pid, then in zip(pids, before, strict=True)]
     for handle in handles:
         driver.switch_to.window(handle)
         driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp"} | KEY)
-    return rates
+    return rates, spent
 
 
-def measure_browsers(address, number, seconds):
-    """Rates and first frames of `number` windows of a new browser."""
+def measure_browsers(address, server, number, seconds):
+    """What `hold_keys` and `open_windows` tell of `number` windows of a new browser."""
     with TemporaryDirectory(prefix="ctxmem-") as folder, chromium(Path(folder)) as driver:
         handles, firsts = open_windows(driver, address, number)
-        return hold_keys(driver, handles, seconds), firsts
+        return *hold_keys(driver, handles, seconds, server), firsts
 
 
 def measure_clients(address, number, seconds):
@@ -126,23 +150,25 @@ def measure_clients(address, number, seconds):
 
 def measure(model="nano", numbers=(1, 4), seconds=10.0, repeats=3):
     """The results, as `ctxmem_env.bench.results.keep` takes them."""
-    rows = {number: {"rates": [], "firsts": [], "clients": []} for number in numbers}
+    rows = {number: {"rates": [], "spent": [], "firsts": [], "clients": []} for number in numbers}
     loads = []
-    with serving(model) as address:
+    with serving(model) as (address, server):
         for _ in range(repeats):
             for number, row in rows.items():
                 loads.append(os.getloadavg()[0])
-                rates, firsts = measure_browsers(address, number, seconds)
+                rates, spent, firsts = measure_browsers(address, server, number, seconds)
                 row["rates"].append(rates)
+                row["spent"].append(spent)
                 row["firsts"] += firsts
                 row["clients"].append(measure_clients(address, number, seconds))
     return {
         "bench": "page",
         "machine": describe(),
         "realtime": os.sched_getscheduler(0) != os.SCHED_OTHER,
-        "load_before": round(loads[0], 2),
+        "load_before": round(statistics.median(loads), 2),
         "seconds": seconds,
         "repeats": repeats,
+        "page_most": round(1e3 / int(re.search(r"const PACE = (\d+)", WALK.read_text())[1]), 1),
         "browsers": [
             {
                 "number": number,
@@ -151,6 +177,8 @@ def measure(model="nano", numbers=(1, 4), seconds=10.0, repeats=3):
                 "fastest": round(statistics.median(map(max, row["rates"])), 2),
                 "first_frame_s": round(statistics.median(row["firsts"]) / 1e3, 3),
                 "latest_first_frame_s": round(max(row["firsts"]) / 1e3, 3),
+                "server_cpu_ms": round(statistics.median(spent[0] for spent in row["spent"]), 1),
+                "browser_cpu_ms": round(statistics.median(spent[1] for spent in row["spent"]), 1),
                 "sent_per_second": round(statistics.median(map(statistics.mean, row["clients"])), 2),
             }
             for number, row in rows.items()

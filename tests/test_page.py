@@ -1,5 +1,6 @@
 """The web page, as a person uses it, in a real browser."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from browser import Page, chromium, psnr
@@ -34,6 +35,17 @@ return [...document.querySelectorAll('body *')]
   .map(([e, a, b]) => [e.outerHTML.slice(0, 80), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)])
   .filter(([, contrast]) => contrast < 4.5);
 """
+
+# Edges of fields whose contrast with what is around them is below 3, of WCAG's AA.
+EDGES = (
+    FAINT[: FAINT.index("return [...")]
+    + """
+return [...document.querySelectorAll('select, input:not([type=file])')].filter((e) => e.offsetParent)
+  .map((e) => [e, light(parse(getComputedStyle(e).borderTopColor)), light(behind(e.parentElement))])
+  .map(([e, a, b]) => [e.name || e.id, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)])
+  .filter(([, contrast]) => contrast < 3);
+"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +175,11 @@ def test_a_phone_shows_everything_and_its_pad_walks(page):
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     page.wait("return innerWidth === 360")
     assert page.run("return document.documentElement.scrollWidth") == 360
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone | {"width": 320})
+    page.wait("return innerWidth === 320")
+    assert page.run("return document.documentElement.scrollWidth") == 320  # as wide as WCAG asks for
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    page.wait("return innerWidth === 360")
     buttons = page.driver.find_elements("css selector", "button, select, input:not([type=file])")
     shown = [button for button in buttons if button.is_displayed()]
     assert len(shown) >= 15
@@ -187,6 +204,26 @@ def test_everything_has_a_name_and_every_text_can_be_read(page, scheme):
     )
     assert page.run(UNNAMED) == []
     assert page.run(FAINT) == []
+    assert page.run(EDGES) == []
+
+
+def test_errors_waiting_and_success_are_announced_and_what_changes_at_every_step_is_not(page, folder):
+    live = "return [...document.querySelectorAll('[role=alert], [role=status], [aria-live]')].map((e) => e.id)"
+    assert page.run(live) == ["alerts", "veil", "bump", "task-text"]
+    settings = {"actions": "continuous", "observation": "rgbd", "sliding": True, "memory_capacity": 256}
+    env = gym.make("CtxMemScene-v0", task="point_goal", **settings).unwrapped
+    x, y, _, yaw, *_ = env.reset(seed=0)[1]["pose"].tolist()
+    env.reset(seed=0, options={"goal": (x + 0.4 * np.cos(yaw), y + 0.4 * np.sin(yaw))})  # reached within 0.3 m
+    env.save(folder / "near.ctxworld")
+    page.opened(lambda: page.find("#world-file").send_keys(str(folder / "near.ctxworld")))
+    page.run(
+        "window.told = []; const text = document.getElementById('task-text');"
+        "new MutationObserver(() => told.push(text.textContent)).observe(text, { childList: true })"
+    )
+    page.press("e"), page.press("q")
+    assert page.run("return told") == [] and "Go to the cross" in page.find("#task-text").text
+    page.press("w", 2)
+    assert page.run("return told") == ["You are there. New world opens the next one."]
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(page):

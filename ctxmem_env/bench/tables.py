@@ -41,6 +41,11 @@ def benchmarks_summary(benches: dict[str, dict]) -> str:
     if "memory" in benches:
         size = sum(benches["memory"]["bytes_a_frame"].values())
         rows.append(("a remembered frame", f"{size / 1e3:,.0f} kB", benches["memory"]))
+    for row in benches.get("page", {}).get("browsers", ()):
+        several = row["number"] > 1
+        who = f"the web page, {row['number']} browsers, each" if several else "the web page, one browser"
+        rate = f"{row['frames_per_second']:.0f} frames a second, the first after {row['first_frame_s']:.1f} s"
+        rows.append((who, rate, benches["page"]))
     lines = [(what, measured, _where(bench)) for what, measured, bench in rows]
     return _table(("", "measured", "on"), lines)
 
@@ -189,10 +194,34 @@ def _train(bench: dict) -> list[str]:
     return [_table(["step", "targets per second", *parts], lines), note]
 
 
+def _page(bench: dict) -> list[str]:
+    lines = [
+        [
+            str(row["number"]),
+            f"{row['frames_per_second']:.1f}",
+            f"{row['slowest']:.1f} to {row['fastest']:.1f}",
+            f"{row['first_frame_s']:.2f} s, at most {row['latest_first_frame_s']:.2f} s",
+            f"{row['server_cpu_ms']:.0f} ms, {row['browser_cpu_ms']:.0f} ms",
+            f"{row['sent_per_second']:.1f}",
+        ]
+        for row in bench["browsers"]
+    ]
+    heads = ["browsers", "frames painted a second, each", "slowest to fastest", "first frame after"]
+    heads += ["processor's time a frame, server, browser", "sent a second to clients that paint nothing, each"]
+    first = ", before other work" if bench["realtime"] else ""
+    note = (
+        f"Headless Chromium beside the server, a key held for {bench['seconds']:g} s, {bench['repeats']} repeats. The "
+        f"page asks for at most {bench['page_most']:.0f} frames a second, and the server gives at most 20. The load "
+        f"average of the machine was {bench['load_before']:.1f} before a repeat{first}."
+    )
+    return [_table(heads, lines), note]
+
+
 _SECTIONS: dict[str, tuple[str, Callable[[dict], list[str]]]] = {
     "step": ("A step of one environment", _step),
     "retrieval": ("The choice of context", _retrieval),
     "vector": ("Worlds in one batch", _vector),
     "memory": ("A bounded memory", _memory),
     "train": ("A training step", _train),
+    "page": ("The web page", _page),
 }

@@ -107,7 +107,6 @@ function begin(message, pictures) {
   for (const name of ["model", "style", "task", "retrieval"]) form[name].value = choice[name];
   $("source").textContent = KINDS[opened.kind] || `number ${choice.seed}`;
   $("task-name").textContent = choice.task.replaceAll("_", " ");
-  $("task-text").textContent = TASKS[choice.task] ?? "";
   $("goal").hidden = !pictures.goal;
   if (pictures.goal) paint($("goal"), pictures.goal);
   document.body.dataset.state = "open";
@@ -116,6 +115,8 @@ function begin(message, pictures) {
 }
 
 function tellTask(message) {
+  const text = message.task.success ? "You are there. New world opens the next one." : TASKS[choice.task] ?? "";
+  if ($("task-text").textContent !== text) $("task-text").textContent = text; // which a screen reader tells
   const rows = Object.entries(FIGURES)
     .filter(([name]) => name in message.task)
     .map(([name, [label, text]]) => [label, text(message.task[name])]);
