@@ -5,6 +5,7 @@ python .ci/readme_tables.py
 
 import functools
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,26 @@ def collisions() -> str:
     return dated(collisions_table(results), results["weights"])
 
 
+def tuned() -> str:
+    """One place before and after training on its other pictures, from the results of all places and of this one."""
+    before, after = (read_results(NANO / f"results_capture{end}.json") for end in ("", "_tuned"))
+    (place,) = after["scenes"]["captures"]
+    column = next(i for i, name in enumerate(before["scenes"]["captures"]) if name.endswith(f"/{place}"))
+    figures = [
+        {"painter": told, "values": {name: {"mean": value["by_scene"][i], "ci95": None} for name, value in values}}
+        for results, i, painter, told in (
+            (before, column, "copy_best", "copy of the best retrieved frame"),
+            (before, column, "generator", "nano"),
+            (after, 0, "generator", "nano, trained on the other pictures"),
+        )
+        for values in [row["values"].items() for row in results["figures"] if row["painter"] == painter]
+    ]
+    table, _, note = protocol_table({**after, "figures": figures}).partition("\n\n")
+    last = [json.loads(line) for line in (NANO / "capture_tuned.jsonl").read_text().splitlines()][-1]
+    taken = f"{last['step']} steps in {last['seconds'] / 60:.0f} minutes on one core that had other work, too"
+    return dated(f"{table}\n\n{place.partition('/')[0]}: {taken}; {note[note.index('commit') :]}", before["weights"])
+
+
 def has_ages() -> bool:
     """Whether long walks were measured by the age of looks."""
     rows = read_results(NANO / "results_horizon.json")["figures"]
@@ -164,7 +185,8 @@ SECTIONS = {
     "paper": paper,
     "ages": ages,
     "collisions": collisions,
-    **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
+    **{f"protocol {name}": functools.partial(protocol, name) for name in (*PROTOCOLS, "capture")},
+    "tuned": tuned,
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
         transfer, "point_goal", policies=("frontier", "ppo_point_goal")
