@@ -1,4 +1,4 @@
-"""The server of the web page among clients that mean it no good: what good visitors get, and what it keeps of the others.
+"""The server of the web page in a crowd that means it no good: what good visitors get, and what is left of the others.
 
 Server and clients are processes of their own, each on a core of its own where there are two. Rounds take turns: in a
 quiet one every place is taken by a walker, in a flood a few walkers stay and the crowd of `ctxmem_env.selftest.crowd`
@@ -23,14 +23,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ctxmem_env.selftest.crowd import Walker
+from ctxmem_env.selftest.crowd import Walker, crowd_at
 from ctxmem_env.selftest.soak import growth_percent
 from ctxmem_env.viewer.server import TOKEN
 
 HOUR = 3600.0
 _CALM = 1.5  # seconds between rounds, in which a crowd comes to be or is forgotten
 _IDLE = 15.0  # seconds until threads and connections of those who are gone have ended
-_WEIGHINGS = 20
+_WEIGHINGS = 15
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Load:
     walkers: int = 4
     clients: int = 200
     messages: float = 1000.0
-    connections: float = 20.0
+    connections: float = 10.0
     rounds: int = 5
-    seconds: float = 10.0
-    returns: int = 72_000  # connections while the process is weighed
-    rush: float = 300.0  # of them a second
+    seconds: float = 6.0
+    returns: int = 36_000  # connections while the process is weighed, as many as in an hour
+    rush: float = 400.0  # of them a second
 
 
 QUICK = Load(clients=40, rounds=1, seconds=3.0, returns=200, rush=100.0)
@@ -121,8 +121,9 @@ async def _weigh(load: Load, address: str, process: "_Process", quiet: bool) -> 
     weighed = []
     for number in range(_WEIGHINGS):
         seconds = load.returns / load.rush / _WEIGHINGS
-        crowds = _crowd(address, load.clients, seconds, 10 * load.messages, load.rush, 1000 + number)
-        _add(crowd, await asyncio.to_thread(_what_it_did, crowds))
+        rush = (load.messages * load.rush / load.connections, load.rush)
+        _add(crowd, await crowd_at(address, load.clients, seconds, *rush, 1000 + number))
+        await asyncio.sleep(_CALM)
         weighed.append((crowd["connections"], process.look()["resident_mb"]))
         if not quiet:
             print(f"{crowd['connections']:,} connections: {weighed[-1][1]:.0f} MB", file=sys.stderr, flush=True)
