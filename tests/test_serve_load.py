@@ -182,7 +182,7 @@ def served_upload(visitor):
     return upload
 
 
-def test_an_upload_that_is_broken_off_makes_way_for_the_next_one(serving):
+def test_an_upload_that_is_broken_off_makes_way_for_the_next_one_and_is_no_error(serving, caplog):
     with Visitor(serving.address) as one:
         one.open(seed=0)
         with served_upload(one) as upload:
@@ -191,3 +191,4 @@ def test_an_upload_that_is_broken_off_makes_way_for_the_next_one(serving):
         wait_until(lambda: not visitor.transfer.locked())
         assert one.ask("GET", "/api/world")[0] == 200
     wait_until(lambda: nothing_is_left(serving))
+    assert not [record for record in caplog.records if record.exc_info]

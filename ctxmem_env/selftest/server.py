@@ -29,8 +29,8 @@ from ctxmem_env.viewer.server import TOKEN
 
 HOUR = 3600.0
 _CALM = 1.5  # seconds between rounds, in which a crowd comes to be or is forgotten
+_PATIENCE = 4  # times as many weighings as there should be, where the machine is slow
 _IDLE = 15.0  # seconds until threads and connections of those who are gone have ended
-_WEIGHINGS = 15
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class Load:
     seconds: float = 6.0
     returns: int = 36_000  # connections while the process is weighed, as many as in an hour
     rush: float = 400.0  # of them a second
+    weighings: int = 15
 
 
-QUICK = Load(clients=40, rounds=1, seconds=3.0, returns=200, rush=100.0)
+QUICK = Load(clients=40, rounds=1, seconds=3.0, returns=200, rush=100.0, weighings=3)
 
 
 def serve_under_load(load: Load = Load(), model: str = "nano", quiet: bool = True) -> dict[str, Any]:
@@ -117,12 +118,12 @@ async def _try(load: Load, address: str, process: "_Process", quiet: bool) -> di
 
 async def _weigh(load: Load, address: str, process: "_Process", quiet: bool) -> dict[str, Any]:
     """The process while the crowd makes `load.returns` connections; nobody else is there, and in the end nobody."""
-    before, began, crowd = process.look(), time.monotonic(), {}
-    weighed = []
-    for number in range(_WEIGHINGS):
-        seconds = load.returns / load.rush / _WEIGHINGS
-        rush = (load.messages * load.rush / load.connections, load.rush)
-        _add(crowd, await crowd_at(address, load.clients, seconds, *rush, 1000 + number))
+    before, began = process.look(), time.monotonic()
+    seconds = load.returns / load.rush / load.weighings
+    rush = (load.messages * load.rush / load.connections, load.rush)
+    crowd, weighed = {"connections": 0}, []
+    while crowd["connections"] < load.returns and len(weighed) < _PATIENCE * load.weighings:
+        _add(crowd, await crowd_at(address, load.clients, seconds, *rush, 1000 + len(weighed)))
         await asyncio.sleep(_CALM)
         weighed.append((crowd["connections"], process.look()["resident_mb"]))
         if not quiet:
