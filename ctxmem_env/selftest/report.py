@@ -33,11 +33,11 @@ INPUTS = {
     "camera_path": 100_000,
     "checkpoint": 200_000,
     "actions_file": 400_000,
-    "web_message": 15_000,
-    "web_photograph": 10_000,
-    "web_world": 10_000,
+    "web_message": 40_000,
+    "web_photograph": 30_000,
+    "web_world": 25_000,
     "wan_folder": 30_000,
-    "episode_file": 20_000,
+    "episode_file": 30_000,
 }
 QUICK_INPUTS = 60
 MOST_GROWTH = 2  # percent of resident memory over the last 80 % of a long run
