@@ -106,7 +106,9 @@ def test_commands_run(command):
     if words[0] == "bench":
         words += shlex.split(CUT[words[1]])
     if words[0] == "selftest":
-        words += ["--parts", "repeats", "--quiet"]
+        words = [word for word in words if word != "--full"] + ["--quiet"]
+        if "--parsers" not in words:
+            words += ["--parts", "repeats"]
     if "transfer" in words:
         words += CUT_TRANSFER
     if words[0] == "play":  # somebody closes the window

@@ -13,12 +13,11 @@ import json
 import os
 import random
 import socket
-import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,11 +97,23 @@ class Crowd:
                 await kind(self)
             self.counts[f"{kind.__name__} ended"] += 1
 
-    async def enter(self) -> ClientConnection:
-        return await _enter(self.address)
+    @asynccontextmanager
+    async def visit(self, **options: Any) -> AsyncIterator[ClientConnection]:
+        """A WebSocket that ends without a word."""
+        visit = await _enter(self.address, **options)
+        try:
+            yield visit
+        finally:
+            visit.transport.abort()
 
-    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self.host, self.port)
+    @asynccontextmanager
+    async def dial(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """The same for a connection on which nothing was said yet."""
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
 
     def request(self, method: str, path: str, *headers: str) -> bytes:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", f"Authorization: Bearer {self.token}"]
@@ -116,7 +127,7 @@ class Crowd:
 
 async def garbage(crowd: Crowd) -> None:
     """Messages that make no sense."""
-    async with asyncio.timeout(60), await crowd.enter() as visit, asyncio.TaskGroup() as group:
+    async with crowd.visit() as visit, asyncio.TaskGroup() as group:
         group.create_task(crowd.listen(visit.recv))
         while True:
             await crowd.message()
@@ -125,18 +136,14 @@ async def garbage(crowd: Crowd) -> None:
 
 async def frames(crowd: Crowd) -> None:
     """Bytes that are no frames of a WebSocket, or frames that end nothing."""
-    visit = await crowd.enter()
-    try:
-        for _ in range(crowd.rng.randrange(1, 200)):
+    async with crowd.visit() as visit:
+        for i in range(crowd.rng.randrange(1, 200)):
             await crowd.message()
             if visit.transport.is_closing():
                 return
-            size = crowd.rng.randrange(4)
-            whole = struct.pack("BBI", 0x01 if size else 0x00, 0x80 | size, 0) + bytes(size)
-            visit.transport.write(whole if crowd.rng.random() < 0.9 else crowd.rng.randbytes(20))
+            head = bytes((0x00 if i else 0x01, 0x83)) + bytes(4)  # more of a message that never ends
+            visit.transport.write(head + b"abc" if crowd.rng.random() < 0.9 else crowd.rng.randbytes(20))
         await crowd.listen(visit.recv)
-    finally:
-        visit.transport.abort()
 
 
 async def stall(crowd: Crowd) -> None:
@@ -145,20 +152,17 @@ async def stall(crowd: Crowd) -> None:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         own.setblocking(False)
         await asyncio.get_running_loop().sock_connect(own, (crowd.host, crowd.port))
-        visit = await _enter(crowd.address, sock=own)
-        visit.transport.pause_reading()
-        try:
+        async with crowd.visit(sock=own) as visit:
+            visit.transport.pause_reading()
             visit.transport.write(_masked(_OPEN))
             while not visit.transport.is_closing():
                 visit.transport.write(_masked(_TURNS[0]))
                 await crowd.message()
-        finally:
-            visit.transport.abort()
 
 
 async def flood(crowd: Crowd) -> None:
-    """Moves and pings without waiting for anything."""
-    async with await crowd.enter() as visit, asyncio.TaskGroup() as group:
+    """Moves, pings and pongs without waiting for anything."""
+    async with crowd.visit() as visit, asyncio.TaskGroup() as group:
         group.create_task(crowd.listen(visit.recv))
         await visit.send(_OPEN)
         for i in itertools.count():
@@ -168,54 +172,42 @@ async def flood(crowd: Crowd) -> None:
 
 async def half_open(crowd: Crowd) -> None:
     """The beginning of a handshake, or nothing at all."""
-    reader, writer = await crowd.dial()
     whole = crowd.request("GET", "/api/walk", "Upgrade: websocket", "Connection: Upgrade")
-    writer.write(whole[: crowd.rng.randrange(len(whole))])
-    try:
+    async with crowd.dial() as (reader, writer):
+        writer.write(whole[: crowd.rng.randrange(len(whole))])
         await crowd.listen(lambda: reader.read(4096))
-    finally:
-        writer.transport.abort()
 
 
 async def slow(crowd: Crowd) -> None:
     """A request, or an upload, a byte at a time."""
-    reader, writer = await crowd.dial()
     upload = crowd.request("POST", "/api/photograph", "Content-Length: 1000000")
-    whole = crowd.rng.choice((upload, crowd.request("GET", "/", "X: " + "y" * 9000)))
-    whole += bytes(1000)
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(crowd.listen(lambda: reader.read(4096)))
-            for byte in whole:
-                await crowd.message()
-                writer.write(bytes([byte]))
-                await writer.drain()
-                await asyncio.sleep(0.2)
-    finally:
-        writer.transport.abort()
+    whole = crowd.rng.choice((upload, crowd.request("GET", "/", "X: " + "y" * 9000))) + bytes(1000)
+    async with crowd.dial() as (reader, writer), asyncio.TaskGroup() as group:
+        group.create_task(crowd.listen(lambda: reader.read(4096)))
+        for byte in whole:
+            await crowd.message()
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.2)
 
 
 async def vanish(crowd: Crowd) -> None:
-    """Open a world and be gone at once."""
-    visit = await crowd.enter()
-    await crowd.message()
-    visit.transport.write(_masked(_OPEN))
-    await asyncio.sleep(0.5 * crowd.rng.random() ** 4)  # most of them at once
-    visit.transport.abort()
+    """Open a world and be gone, mostly at once."""
+    async with crowd.visit() as visit:
+        await crowd.message()
+        visit.transport.write(_masked(_OPEN))
+        await asyncio.sleep(0.5 * crowd.rng.random() ** 4)
 
 
 async def knock(crowd: Crowd) -> None:
-    """Requests without a token, of other hosts, of what there is not; some end before they are answered."""
-    reader, writer = await crowd.dial()
+    """Requests of other pages, for what there is not, or that make no sense; some end before they are answered."""
     asked = crowd.rng.choice(("/api/offer", "/api/walk", "/../../etc/passwd", "/api/world", "/%2e%2e/app.py", "/"))
     other = crowd.rng.choice(("Origin: http://evil.example", "X-Visit: " + "a" * 22, "Content-Length: x", "A: \xff"))
     await crowd.message()
-    writer.write(crowd.request(crowd.rng.choice(("GET", "POST", "BREW")), asked, other))
-    try:
+    async with crowd.dial() as (reader, writer):
+        writer.write(crowd.request(crowd.rng.choice(("GET", "POST", "BREW")), asked, other))
         if crowd.rng.random() < 0.7:
             await crowd.listen(lambda: reader.read(65536))
-    finally:
-        writer.transport.abort()
 
 
 KINDS = {kind.__name__: kind for kind in (garbage, frames, stall, flood, half_open, slow, vanish, knock)}

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from ctxmem_env.viewer.guard import PROTOCOL
 from ctxmem_env.viewer.house import House
@@ -154,6 +155,8 @@ async def _upload(request: Request) -> AsyncIterator[bytes]:
                 if size > UPLOAD_BYTES:
                     raise too_large
                 yield chunk
+    except ClientDisconnect:
+        raise HTTPException(400, "the upload was broken off.") from None
     except TimeoutError:
         raise HTTPException(408, f"the upload took more than {UPLOAD_SECONDS:g} seconds.") from None
 
