@@ -1,8 +1,10 @@
 """The way of a camera since its world was opened, in 28 bytes a step, so that a long walk stays small."""
 
-from array import array
+from copy import copy
 
 import numpy as np
+
+_TOGETHER = 1024  # steps; what is full is never written again, so that copies of a track share it
 
 
 class Track:
@@ -10,36 +12,67 @@ class Track:
 
     Attributes:
         motion: (4,), what the last step asked for; None before the first.
+        num_rewards: steps whose rewards are kept.
     """
 
     def __init__(self, poses: np.ndarray | None = None, rewards: np.ndarray | None = None):
-        # An array of its own for each pose would take eight times as much as the six numbers in it.
-        self._poses, self._rewards = array("f"), array("f")
+        # Pieces of one size: an array for each pose would take eight times as much as the six numbers in it, and one
+        # that grows would leave holes of all its former sizes in the memory of the process.
+        self._poses, self._rewards = _Pieces((6,)), _Pieces(())
         self.motion: np.ndarray | None = None
-        if poses is not None:
-            self._poses.frombytes(np.asarray(poses, np.float32).tobytes())
-        if rewards is not None:
-            self._rewards.frombytes(np.asarray(rewards, np.float32).tobytes())
+        for pieces, values in ((self._poses, poses), (self._rewards, rewards)):
+            for value in () if values is None else values:
+                pieces.append(value)
 
     def __len__(self) -> int:
         """Number of poses."""
-        return len(self._poses) // 6
+        return len(self._poses)
+
+    @property
+    def num_rewards(self) -> int:
+        return len(self._rewards)
 
     @property
     def poses(self) -> np.ndarray:
         """float32 (n, 6), metres and radians; a copy."""
-        return np.array(self._poses, np.float32).reshape(-1, 6)
+        return self._poses.join()
 
     @property
     def rewards(self) -> np.ndarray:
         """float32 (n - 1,); a copy."""
-        return np.array(self._rewards, np.float32)
+        return self._rewards.join()
 
     def arrive(self, pose: np.ndarray) -> None:
         """Add a pose (6,)."""
-        self._poses.frombytes(np.asarray(pose, np.float32).tobytes())
+        self._poses.append(pose)
 
     def go(self, motion: np.ndarray, reward: float) -> None:
         """Add a step; where it led is for `arrive`."""
         self.motion = motion
         self._rewards.append(reward)
+
+
+class _Pieces:
+    """float32 values of one shape, in pieces of `_TOGETHER`."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self._full: list[np.ndarray] = []
+        self._last, self._used = np.zeros((_TOGETHER, *shape), np.float32), 0
+
+    def __len__(self) -> int:
+        return len(self._full) * _TOGETHER + self._used
+
+    def __deepcopy__(self, memo: dict) -> "_Pieces":
+        other = copy(self)
+        other._full, other._last = list(self._full), self._last.copy()
+        return other
+
+    def append(self, value: np.ndarray | float) -> None:
+        self._last[self._used] = value
+        self._used += 1
+        if self._used == _TOGETHER:
+            self._full.append(self._last)
+            self._last, self._used = np.zeros_like(self._last), 0
+
+    def join(self) -> np.ndarray:
+        return np.concatenate([*self._full, self._last[: self._used]])

@@ -40,6 +40,7 @@ MAGIC, VERSION = b"ctxworld", 1
 DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
 _START, _END = len(MAGIC) + 4, 8 + hashlib.sha256().digest_size
 _LEVEL = 1  # of zlib: five times as fast as level 6, for 7 % more room
+_AT_ONCE = 1 << 16  # bytes of an array that are packed
 _LARGEST_TABLE = 1 << 26
 _LARGEST_RATIO = 1040  # zlib packs at most 1,032 bytes into one
 
@@ -88,11 +89,16 @@ def _write(file: BinaryIO, facts: dict[str, Any], arrays: Iterable[tuple[str, np
     file.write(MAGIC + VERSION.to_bytes(4, "little"))
     for name, array in arrays:
         rows = array.ndim > 2 and array.itemsize <= 2 and array.dtype != bool and array.size > 0
-        data = zlib.compress(_pack_rows(array) if rows else _little(array).tobytes(), _LEVEL)
-        file.write(data)
-        sha256 = hashlib.sha256(data).hexdigest()
+        packer, sha256, length = zlib.compressobj(_LEVEL), hashlib.sha256(), 0
+        values = memoryview(_pack_rows(array)) if rows else _little(array).reshape(-1).view(np.uint8)
+        # Piece by piece: whole copies of all that is long would raise what the process holds with every save.
+        parts = (packer.compress(values[first : first + _AT_ONCE]) for first in range(0, len(values), _AT_ONCE))
+        for data in (*parts, packer.flush()):
+            file.write(data)
+            sha256.update(data)
+            length += len(data)
         entry = {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "rows": rows}
-        table.append(entry | {"bytes": len(data), "sha256": sha256})
+        table.append(entry | {"bytes": length, "sha256": sha256.hexdigest()})
     text = json.dumps({"facts": facts, "arrays": table}).encode()
     file.write(text + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest())
 

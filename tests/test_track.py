@@ -1,24 +1,26 @@
 """The way behind a camera: it says all that it was told, and a long one takes few bytes."""
 
-import sys
 import tracemalloc
+from copy import deepcopy
 
 import numpy as np
+import pytest
 
 from ctxmem_env.track import Track
 
 
-def test_what_was_walked_and_earned_is_told_in_order():
-    poses = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+@pytest.mark.parametrize("steps", [5, 1024, 2500])
+def test_what_was_walked_and_earned_is_told_in_order(steps):
+    poses = np.random.default_rng(0).normal(size=(steps, 6)).astype(np.float32)
     track = Track()
     for i, pose in enumerate(poses):
         if i:
             track.go(np.full(4, i), 0.5 * i)
         track.arrive(pose)
-    assert len(track) == 5
+    assert len(track) == steps and track.num_rewards == steps - 1
     np.testing.assert_array_equal(track.poses, poses)
-    np.testing.assert_array_equal(track.rewards, [0.5, 1.0, 1.5, 2.0])
-    np.testing.assert_array_equal(track.motion, [4, 4, 4, 4])
+    np.testing.assert_array_equal(track.rewards, 0.5 * np.arange(1, steps))
+    np.testing.assert_array_equal(track.motion, np.full(4, steps - 1))
 
 
 def test_a_track_from_arrays_goes_on_as_the_one_they_came_from():
@@ -43,4 +45,16 @@ def test_a_step_takes_few_bytes():
         track.arrive(pose)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert held < 1.3 * 28 * steps + sys.getsizeof(track)  # arrays grow by an eighth at a time
+    assert held < 1.1 * 28 * steps
+
+
+def test_copies_go_ways_of_their_own_and_share_what_is_full():
+    track = Track(np.ones((2000, 6)), np.ones(1999))
+    tracemalloc.start()
+    other = deepcopy(track)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    other.arrive(np.zeros(6))
+    track.arrive(np.full(6, 2))
+    assert other.poses[-1].tolist() == [0] * 6 and track.poses[-1].tolist() == [2] * 6
+    assert len(other) == len(track) == 2001 and held < 40_000  # of 56,000 bytes
