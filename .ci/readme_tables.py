@@ -19,7 +19,7 @@ from ctxmem_env.bench.tables import benchmarks_section, benchmarks_summary
 from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
 from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
-from ctxmem_env.evaluation.tables import protocol_table, read_results, results_table
+from ctxmem_env.evaluation.tables import collisions_table, protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.generator.locate import weights_checksum
 from ctxmem_env.plotting import plot_ages
@@ -128,6 +128,32 @@ def protocol(name: str) -> str:
     return dated(protocol_table(results), results["weights"])
 
 
+def collisions() -> str:
+    """How often what is painted stops a camera where the true scene does."""
+    results = read_results(NANO / "results_collisions.json")
+    return dated(collisions_table(results), results["weights"])
+
+
+def tuned() -> str:
+    """One place before and after training on its other pictures, from the results of all places and of this one."""
+    before, after = (read_results(NANO / f"results_capture{end}.json") for end in ("", "_tuned"))
+    (place,) = after["scenes"]["captures"]
+    column = next(i for i, name in enumerate(before["scenes"]["captures"]) if name.endswith(f"/{place}"))
+    figures = [
+        {"painter": told, "values": {name: {"mean": value["by_scene"][i], "ci95": None} for name, value in values}}
+        for results, i, painter, told in (
+            (before, column, "copy_best", "copy of the best retrieved frame"),
+            (before, column, "generator", "nano"),
+            (after, 0, "generator", "nano, trained on the other pictures"),
+        )
+        for values in [row["values"].items() for row in results["figures"] if row["painter"] == painter]
+    ]
+    table, _, note = protocol_table({**after, "figures": figures}).partition("\n\n")
+    last = [json.loads(line) for line in (NANO / "capture_tuned.jsonl").read_text().splitlines()][-1]
+    taken = f"{last['step']} steps in {last['seconds'] / 60:.0f} minutes on one core that had other work, too"
+    return dated(f"{table}\n\n{place.partition('/')[0]}: {taken}; {note[note.index('commit') :]}", before["weights"])
+
+
 def has_ages() -> bool:
     """Whether long walks were measured by the age of looks."""
     rows = read_results(NANO / "results_horizon.json")["figures"]
@@ -145,23 +171,6 @@ def transfer(task: str, **shown: tuple[str, ...]) -> str:
     return dated(transfer_table(results, **shown), results["arguments"]["model_sha256"])
 
 
-def recurrent() -> str:
-    """What RecurrentPPO reaches in look_back, from what `agents/evaluate.py` printed."""
-    lines = [json.loads(line) for line in (POLICIES / "recurrent_ppo_look_back.jsonl").read_text().splitlines()]
-    seeds = lines[0]["scenes"]["seeds"]
-    arguments = {"scenes": seeds[1] - seeds[0] + 1, "split": lines[0]["scenes"]["split"], "model": "nano"}
-    arguments |= {name: lines[0][name] for name in ("task", "max_episode_steps")}
-    figures = [
-        {
-            **line,
-            "policy": "recurrent_ppo",
-            "retrieval": line["env_kwargs"]["retrieval"] if "model" in line["env_kwargs"] else None,
-        }
-        for line in lines
-    ]
-    return transfer_table({"figures": figures, "arguments": arguments}, policies=("recurrent_ppo",))
-
-
 SECTIONS = {
     "environment": environment_page,
     "actions": actions_table,
@@ -175,7 +184,9 @@ SECTIONS = {
     "reported": reported,
     "paper": paper,
     "ages": ages,
-    **{f"protocol {name}": functools.partial(protocol, name) for name in PROTOCOLS},
+    "collisions": collisions,
+    **{f"protocol {name}": functools.partial(protocol, name) for name in (*PROTOCOLS, "capture")},
+    "tuned": tuned,
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
         transfer, "point_goal", policies=("frontier", "ppo_point_goal")
@@ -188,7 +199,6 @@ SECTIONS = {
         retrieval=("fov",),
         measures=("success",),
     ),
-    "recurrent_ppo look_back": recurrent,
     "transfer look_back in short": functools.partial(transfer, "look_back", measures=("success",)),
     "transfer explore": functools.partial(transfer, "explore"),
 }

@@ -1,6 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +36,30 @@ def write_whole(path: str | Path, text: str) -> None:
     """Text as a file, in UTF-8; see `open_whole`."""
     with open_whole(path) as file:
         file.write(text.encode())
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` when the block ends, and the place of what was there.
+
+    Until then it lies beside `path` under a name that begins with a dot. Whatever goes wrong, what `path` was before is
+    left as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, aside = (Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) for _ in range(2))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        if path.exists():
+            # It is whole until the new one is, and between two renames it lies beside.
+            os.rename(path, aside / path.name)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not path.exists() and (aside / path.name).exists():
+            os.rename(aside / path.name, path)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,8 +17,9 @@ from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.saving import load_world, save_world
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import OBSERVATIONS, check_prompt, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, Track, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
+from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.state import FaceState, WithStates
+from ctxmem_env.track import Track
 from ctxmem_env.world import SceneWorld
 
 __all__ = ["OBSERVATIONS", "GenerativeSceneEnv"]
@@ -115,7 +116,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     are empty. `collision` (bool) tells whether a surface cut the step's motion short.
     Tasks with a goal tell `success` (bool), `spl` (float, the success weighted by path length: the shortest way
     over the longer of it and the way walked) and `distance_to_goal` (float, metres, straight on the ground);
-    explore tells `new_area` and `seen_area` (float, square metres).
+    explore tells `new_area` and `seen_area` (float, square metres), and look_back `found_again` (float, the share
+    of the first view's points within view that are seen where they were).
 
     ## Rewards
 
@@ -129,7 +131,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | point_goal | a place, within 0.3 m       | metres closer, - 0.01; + 2.5 on success   | 1 on success      |
     | image_goal | a pose, within 0.5 m and 30 degrees | the same, half a turn being a metre | 1 on success      |
     | explore    | ground not yet seen         | square metres seen for the first time     | 1 for each 10 of them |
-    | look_back  | 20 steps away, then back to the first pose, as for image_goal | out: metres farther, up to 1; back: as image_goal | 1 on success |
+    | look_back  | 20 steps away, then back to the first pose, where the first view must be seen again | out: metres farther, up to 1; back: as image_goal | 1 on success |
 
     ## Starting State
 
@@ -187,7 +189,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     """  # noqa: E501
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 12}  # noqa: RUF012
-    _own = ("_np_random", "_np_random_seed", "_sight", "_context", "_path", "_rewards", "_motion")
+    _own = ("_np_random", "_np_random_seed", "_sight", "_context", "_track")
 
     def __init__(
         self,
@@ -242,8 +244,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         self._world: SceneWorld | None = None
         self._sight: Sight | None = None
         self._context: Context | None = None  # of the last step
-        self._path: list[np.ndarray] = []  # poses since reset
-        self._rewards, self._motion = [], None  # of the steps since reset, and what the last one asked for
+        self._track = Track()
         self._window = Window()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -255,7 +256,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         opening = draw_opening(self.settings, self._world, start, self.np_random)
         opening.reset(self._world, self.settings.task, 0)
         self._enter(opening.scenes, 0)
-        self._path, self._rewards, self._motion = [], [], None
+        self._track = Track()
         return self._see(
             see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
         )
@@ -266,8 +267,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         motion = self._actions.to_motion(batch_of_one(action))
         step = world.advance(motion)
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
-        self._rewards.append(float(reward[0]))
-        self._motion = to_numpy(motion[0])
+        self._track.go(to_numpy(motion[0]), float(reward[0]))
         observation, info = self._see(see_step(step, self.settings.task), step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
@@ -284,8 +284,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     def view(self, **extra: Any) -> View:
         """What `render` draws; `extra` is what else `ctxmem_env.recording.View` may have, such as a true frame."""
-        track = Track(self._path, self._rewards, self._motion)
-        return replace(make_view(self._sight, self._context, track, self.world.memory, self.world.fov), **extra)
+        return replace(make_view(self._sight, self._context, self._track, self.world.memory, self.world.fov), **extra)
 
     def restore_state(self, state: FaceState):
         """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.
@@ -328,14 +327,14 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     @property
     def world(self) -> SceneWorld:
         """The world behind this environment, a batch of one; ResetNeeded before the first reset."""
-        if not self._path:
+        if not len(self._track):
             raise ResetNeeded("There is no world yet; call reset() before step() and render().")
         return self._world
 
     def _see(self, sight: Sight, context: Context | None):
         """Observation and info; kept for `render` as well."""
         self._sight, self._context = sight, context
-        self._path.append(to_numpy(sight.poses[0]))
+        self._track.arrive(to_numpy(sight.poses[0]))
         if self.render_mode == "human":
             self.render()
         return self._show()

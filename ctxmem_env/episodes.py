@@ -120,7 +120,7 @@ def load_episode(path: str | Path) -> Episode:
     advice = f"path={str(path)!r}: expected a file that `ctxmem rollout --save-episode` or Episode.save wrote"
     try:
         content = json.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{advice} ({error}).") from None
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise ValueError(f"{advice}, of the format {_FORMAT}.")
@@ -182,7 +182,7 @@ def replay(episode: Episode | str | Path, env: gym.Env | None = None, any_genera
 def _read_actions(episode: Episode, space: gym.Space) -> list:
     try:
         actions = list(space.from_jsonable(episode.actions))
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the episode holds actions that are none of {space} ({error}).") from None
     if len(actions) != len(episode.frames) - 1 or not all(action in space for action in actions):
         raise ValueError(

@@ -19,8 +19,9 @@ from ctxmem_env.opening import WithoutWeights, draw_openings, open_worlds, reset
 from ctxmem_env.recording import View, Window, draw_panel
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import check_prompt, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, Track, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
+from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.start import OPTIONS, Start
+from ctxmem_env.track import Track
 from ctxmem_env.true_scene import TrueSceneGenerator, TrueScenes, with_the_scene
 from ctxmem_env.world import SceneWorld
 
@@ -128,8 +129,7 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         self._elapsed += 1
         limit = self.max_cycles is not None and self._elapsed >= self.max_cycles
         for camera in moving.nonzero().flatten().tolist():
-            self._tracks[camera].rewards.append(float(reward[camera]))
-            self._tracks[camera].motion = to_numpy(motion[camera])
+            self._tracks[camera].go(to_numpy(motion[camera]), float(reward[camera]))
         observations, infos = self._see(see_step(step, self.settings.task), step.context)
         rewards, terminations = (
             {agent: value for agent, value in zip(self.possible_agents, values, strict=True) if agent in agents}
@@ -175,7 +175,7 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
             observations[agent], infos[agent] = map_tensors(to_numpy, observation), map_tensors(to_info, info)
             if self.render_mode is not None:
                 track, world = self._tracks[camera], self.world
-                track.path.append(infos[agent]["pose"].copy())
+                track.arrive(infos[agent]["pose"])
                 self._views[camera] = make_view(sight, context, track, world.memory, world.fov, camera)
         if self.render_mode == "human":
             self.render()

@@ -40,6 +40,7 @@ from ctxmem_env.settings import Settings
 from ctxmem_env.sight import Sight
 from ctxmem_env.start import check_fov
 from ctxmem_env.state import FaceState
+from ctxmem_env.track import Track
 from ctxmem_env.world import SceneWorld
 from ctxmem_env.world_file import WorldFile, write_world_file
 
@@ -58,7 +59,7 @@ def save_world(path: str | Path, settings: Settings, world: SceneWorld, state: F
         ValueError: a path that cannot be written to, or a task or an eviction policy that keeps something other than
             tensors, numbers, texts and random generators.
     """
-    memory, own = state.world.memory, state.own
+    memory, own, track = state.world.memory, state.own, state.own["_track"]
     task, task_arrays = split("task", state.task)
     eviction, eviction_arrays = split("eviction", vars(memory.eviction) if memory.eviction else {})
     used = memory.slots.shape[1] if settings.memory_capacity is not None else int(memory.lengths[0])
@@ -70,8 +71,8 @@ def save_world(path: str | Path, settings: Settings, world: SceneWorld, state: F
         "length": int(memory.lengths[0]),
         "count": int(memory.counts[0]),
         "slots": used,
-        "path": len(own["_path"]),
-        "rewards": len(own["_rewards"]),
+        "path": len(track.poses),
+        "rewards": len(track.rewards),
         "context": own["_context"] is not None,
         "collided": bool(own["_sight"].collided[0]),
         "prompts": state.world.parts["prompts"],
@@ -96,9 +97,9 @@ def save_world(path: str | Path, settings: Settings, world: SceneWorld, state: F
             depth = own["_context"].depth.half()  # it came from memory, so that nothing is lost
             parts = replace(own["_context"], depth=depth)
             yield from ((f"context.{name}", to_array(getattr(parts, name)[0])) for name in _CONTEXT)
-        yield "path", np.stack(own["_path"])
-        yield "rewards", np.asarray(own["_rewards"], np.float32)
-        yield "motion", np.zeros(4, np.float32) if own["_motion"] is None else own["_motion"]
+        yield "path", track.poses
+        yield "rewards", track.rewards
+        yield "motion", np.zeros(4, np.float32) if track.motion is None else track.motion
 
     return write_world_file(path, facts, arrays())
 
@@ -236,14 +237,14 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
     frames, depth, times, overlap = (arrays[f"sight.{name}"] for name in _SIGHT)
     goal = {name: value.clone() for name, value in task.observe().items()}
     seed = facts["random"]["seed"]
+    track = Track(arrays["path"].cpu().numpy(), arrays["rewards"].cpu().numpy())
+    track.motion = arrays["motion"].cpu().numpy() if facts["rewards"] else None
     own = {
         "_np_random": random_generator(facts["random"]["state"]),
         "_np_random_seed": seed if seed is None else int(seed),
         "_sight": Sight(frames, depth, parts["poses"].clone(), times, overlap, collided, goal, task.inform()),
         "_context": context,
-        "_path": list(arrays["path"].cpu().numpy()),
-        "_rewards": arrays["rewards"].tolist(),
-        "_motion": arrays["motion"].cpu().numpy() if facts["rewards"] else None,
+        "_track": track,
     }
     return FaceState(replace(present, memory=memory, generators=[rng[0]], parts=parts), vars(task), own)
 

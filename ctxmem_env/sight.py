@@ -1,7 +1,6 @@
 """What cameras see of their worlds, as observation, as info and as a picture for a person."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from ctxmem_env.opening import Opening
 from ctxmem_env.recording import View
 from ctxmem_env.settings import MAX_DEPTH, Settings
 from ctxmem_env.tasks import Task
+from ctxmem_env.track import Track
 from ctxmem_env.world import Step
 
 
@@ -92,15 +92,6 @@ def to_info(tensor: Tensor) -> np.ndarray | bool | float | int:
     return to_numpy(tensor) if tensor.ndim else tensor.item()
 
 
-@dataclass
-class Track:
-    """What panels show of an episode so far: poses (6,), rewards of its steps, and what motion (4,) came last."""
-
-    path: list[np.ndarray] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    motion: np.ndarray | None = None
-
-
 def make_view(
     sight: Sight, context: Context | None, track: Track, memory: FrameMemory, fov: Tensor, row: int = 0, world: int = 0
 ) -> View:
@@ -116,5 +107,5 @@ def make_view(
         frames, poses = to_numpy(context.frames[row][used]), to_numpy(context.poses[row][used])
     overlap, numbers = (to_numpy(part[row][used]) for part in (sight.overlap, sight.times))
     remembered = to_numpy(memory.poses[world, : int(memory.lengths[world])])
-    own = (remembered, track.rewards[:], track.motion)
-    return View(frame, np.stack(track.path), float(fov[row]), slots, frames, poses, overlap, numbers, *own)
+    own = (remembered, track.rewards.tolist(), track.motion)
+    return View(frame, track.poses, float(fov[row]), slots, frames, poses, overlap, numbers, *own)

@@ -4,8 +4,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ctxmem_env.settings import Settings
 from ctxmem_env.world import SceneWorld, WorldState
 
@@ -37,7 +35,7 @@ class WithStates:
         referred to. A state belongs to the environment that gave it; `save` and `load` take a world to another one.
         """
         world = self.world.clone_state()
-        own = {name: _copy(getattr(self, name)) for name in self._own}
+        own = {name: deepcopy(getattr(self, name)) for name in self._own}
         return FaceState(world, deepcopy(vars(self.settings.task)), own)
 
     def _put_back(self, state: FaceState) -> None:
@@ -47,11 +45,4 @@ class WithStates:
         self._world.restore_state(state.world)
         self.settings.task.__dict__ = deepcopy(state.task)
         for name, value in state.own.items():
-            setattr(self, name, _copy(value))
-
-
-def _copy(value: Any) -> Any:
-    """A copy that shares nothing with `value` but the poses of paths, which nobody writes to."""
-    if isinstance(value, list):
-        return [part if isinstance(part, np.ndarray) else _copy(part) for part in value]
-    return deepcopy(value)
+            setattr(self, name, deepcopy(value))

@@ -62,15 +62,15 @@ class Trajectory:
         return motion_between(self.poses[:-1], self.poses[1:])
 
 
-def read_trajectory(path: str | Path) -> Trajectory:
-    """The camera path in a file, whose format is recognised by its content.
+def read_trajectory(path: str | Path, where: str | None = None) -> Trajectory:
+    """The camera path in a file, whose format is recognised by its content; `where` is what errors begin with.
 
     Raises:
         ValueError: no such file, not JSON, neither of the two formats, fewer than two frames, missing frames, or a
             value that is missing, not a number, NaN or infinite; it names the file, the frame and the field.
     """
     path = Path(path)
-    where = f"trajectory={str(path)!r}"
+    where = f"trajectory={str(path)!r}" if where is None else where
     if not path.is_file():
         raise ValueError(f"{where} does not exist; give the path of a JSON file.")
     try:

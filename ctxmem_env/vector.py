@@ -22,9 +22,10 @@ from ctxmem_env.opening import WithoutWeights, draw_opening, explain_full_memory
 from ctxmem_env.recording import draw_panel
 from ctxmem_env.scenes import Scene
 from ctxmem_env.settings import check_prompt, check_settings, check_start, make_observation_space
-from ctxmem_env.sight import Sight, Track, make_view, map_tensors, observe, see_openings, see_step, to_numpy
+from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_numpy
 from ctxmem_env.start import Start
 from ctxmem_env.state import FaceState, WithStates
+from ctxmem_env.track import Track
 from ctxmem_env.world import SceneWorld
 
 _MOST = 2**48  # worlds; NumPy counts no further
@@ -193,8 +194,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         sight, self._context = see_step(step, self.settings.task), step.context
         if self.render_mode is not None:
             for i in np.flatnonzero(moving):
-                self._tracks[i].rewards.append(float(reward[i]))
-                self._tracks[i].motion = to_numpy(motion[i])
+                self._tracks[i].go(to_numpy(motion[i]), float(reward[i]))
         self._remember_path(sight, np.flatnonzero(moving))
         return sight, reward.where(moves, rewards), terminated & moves
 
@@ -230,7 +230,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         if self.render_mode is not None:
             poses = to_numpy(sight.poses)
             for world in worlds:
-                self._tracks[world].path.append(poses[world])
+                self._tracks[world].arrive(poses[world])
 
     def _observe(self, sight: Sight) -> Any:
         return map_tensors(self._put, observe(self.settings, sight)[0])

@@ -60,8 +60,8 @@ def test_any_action(actions, values):
     env = small_env(actions=actions)
     env.reset(seed=0)
     for value in values:
-        steps = len(env._path)
+        steps = len(env._track)
         try:
             env.step(value)
         except ValueError as error:
-            assert "action" in str(error) and len(env._path) == steps
+            assert "action" in str(error) and len(env._track) == steps

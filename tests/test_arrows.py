@@ -28,7 +28,7 @@ ALLOWED = {
     "memory": {"camera", "device", "eviction", "memory_state", "slot_log", "spatial_index"},
     "nearby": {"greedy", "overlap", "spatial_index"},
     "retrieval": {"camera", "device", "greedy", "nearby", "overlap", "spatial_index"},
-    "generator": {"camera", "device"},
+    "generator": {"atomic", "camera", "device"},
     "scenes": {"camera"},
     "tasks": {"camera", "dynamics", "overlap"},
     "place": {"scenes"},

@@ -35,8 +35,13 @@ MATRIX = np.eye(4).tolist()
         (frame_0(file_path=3), "frame 0: 'file_path' names '3'; expected the path of a file"),
         (frame_0(file_path="a\0b"), "frame 0: 'file_path' names"),
         (frame_0(file_path="a" * 5000), "frame 0: 'file_path' names"),
-        (frame_0(transform_matrix=[[math.nan] * 4] * 4), r"frame 0: 'transform_matrix' is \[\[nan.*finite"),
-        (frame_0(transform_matrix=[[1, 2], [3, 4]]), r"frame 0: 'transform_matrix' has shape \(2, 2\)"),
+        (
+            frame_0(transform_matrix=[*MATRIX[:2], [0, 0, 1, math.nan], MATRIX[3]]),
+            r"frame 0: 'transform_matrix'\[2\]\[3\] is nan; expected a finite number",
+        ),
+        (frame_0(transform_matrix=[[1, 2], [3, 4]]), "frame 0: 'transform_matrix' has 2 rows of 2 numbers; expected a"),
+        (frame_0(transform_matrix=[*MATRIX[:3], [1]]), "frame 0: 'transform_matrix' has 4 rows of 1, 4 numbers"),
+        (frame_0(transform_matrix=[*MATRIX[:3], 1]), "frame 0: 'transform_matrix' is .*; expected a finite camera"),
         (frame_0(transform_matrix=None), "frame 0: 'transform_matrix' is None; expected a finite camera"),
         (
             frame_0(transform_matrix=(2 * np.eye(4)).tolist()),
@@ -83,6 +88,9 @@ def test_pictures_that_do_not_fit_are_refused(capture):
         refused("frame 2: .*0002.png")
     picture.write_bytes(b"\x89PNG no picture")
     refused("frame 2: .*0002.png is no picture that can be read")
+    whole = capture / "images/0001.png"
+    picture.write_bytes(whole.read_bytes()[:-400])
+    refused(r"frame 2: .*0002.png cannot be decoded \(image file is truncated.*\); fetch it again")
     picture.write_bytes(b"")
     refused(r"frame 2: .*0002.png is no picture that can be read \(it has 0 bytes\)")
     Image.fromarray(pictures(1)[0]).save(picture)
@@ -168,7 +176,13 @@ def test_binary_models_that_do_not_fit_are_refused(tmp_path, file, change, messa
         ("cameras.txt", "7 PINHOLE 24", "the line '7 PINHOLE 24'; expected number, model"),
         ("cameras.txt", "7 PINHOLE 24 24 20 12 12", "camera 7 has 3 parameters; PINHOLE has 4: fx, fy, cx, cy"),
         ("cameras.txt", "7 FISHEYE 24 24 20 12 12", "camera 7 has the model 'FISHEYE'; expected one of SIMPLE_PINHOLE"),
-        ("cameras.txt", "seven PINHOLE 24 24 20 20 12 12", r"cameras\.txt: invalid literal for int"),
+        (
+            "cameras.txt",
+            "seven PINHOLE 24 24 20 20 12 12",
+            "the line 'seven PINHOLE .* has 'seven 24 24'; expected whole",
+        ),
+        ("cameras.txt", "7 PINHOLE 24 24 20 20 12 wide", "camera 7 has '20 20 12 wide'; expected numbers"),
+        ("images.txt", "1 1 0 0 0 0 up 0 7 0.png", "image '0.png' has '1 0 0 0 0 up 0'; expected numbers"),
         ("images.txt", "1 1 0 0 0 0 0", "the line '1 1 0 0 0 0 0'; expected number, rotation"),
         ("images.txt", "", "names no pictures"),
     ],

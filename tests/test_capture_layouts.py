@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from capture_folders import MODELS, colmap, edit, free, path, pictures, same_poses, views
+from capture_folders import MODELS, colmap, edit, free, path, pictures, realestate, same_poses, views
 from PIL import Image
 
-from ctxmem_env.camera import cropped_fov, to_unreal
+from ctxmem_env.camera import camera_to_world, cropped_fov, to_unreal
 from ctxmem_env.captures import Lens, open_capture, remember
 from ctxmem_env.captures.write import write_nerfstudio
 
@@ -45,6 +45,38 @@ def test_models_of_colmap_are_read_upright_and_at_a_walker_s_scale(tmp_path, suf
     spin = np.array([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]])
     np.testing.assert_allclose(found.poses[:, :3], own @ spin.T + [0, 0, 1.5], atol=1e-9)
     np.testing.assert_allclose(np.cos(found.poses[:, 3] - poses[:, 3] - turn), 1, atol=1e-9)
+
+
+def relative(poses):
+    """What no scale, turn or shift of the world changes: of each pair of cameras the second one, seen by the first."""
+    matrices = camera_to_world(torch.as_tensor(poses)).numpy()
+    turns, places = matrices[:, :3, :3], matrices[:, :3, 3]
+    between = np.einsum("iba,jbc->ijac", turns, turns)
+    ways = np.einsum("iba,ijb->ija", turns, places[None] - places[:, None])
+    return between, ways / np.linalg.norm(ways[0, 1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("layout", [".bin", ".txt", "realestate", "nerfstudio"])
+def test_where_a_layout_has_no_scale_and_no_up_cameras_stand_to_each_other_as_they_did(tmp_path, layout, seed):
+    poses = path(9, seed)
+    if layout == "realestate":
+        for time in realestate(tmp_path / "a.txt", poses):
+            (tmp_path / "a").mkdir(exist_ok=True)
+            Image.fromarray(pictures(1)[0]).save(tmp_path / "a" / f"{time}.png")
+    elif layout == "nerfstudio":
+        edit(write_nerfstudio(tmp_path, views(pictures(9)), poses, 80.0), free)
+    else:
+        colmap(tmp_path, poses, MODELS, layout)
+    found = open_capture(tmp_path).poses
+    for part, expected in zip(relative(found), relative(poses), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5)
+    # What was free is settled as `upright` says.
+    up = -camera_to_world(torch.as_tensor(found))[:, :3, 1].mean(0)
+    np.testing.assert_allclose(up[:2], 0, atol=1e-9)
+    away = found[:, :3] - [0, 0, 1.5]
+    np.testing.assert_allclose(away.mean(0), 0, atol=1e-9)
+    assert np.median(np.linalg.norm(away, axis=1)) == pytest.approx(1.5)
 
 
 def test_up_is_where_the_cameras_heads_are(tmp_path):

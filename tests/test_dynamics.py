@@ -13,6 +13,7 @@ from ctxmem_env.camera import move
 from ctxmem_env.cli import main
 from ctxmem_env.dynamics import GAP, VIEWS, SeenSurfaces, choose_views, limit_motion, surface_points, sweep_points
 from ctxmem_env.evaluation.collisions import evaluate_collisions
+from ctxmem_env.evaluation.tables import collisions_table, read_results
 from ctxmem_env.memory import FrameMemory
 from ctxmem_env.scenes import build_scene, is_free, spawn, stack_scenes, sweep_scenes
 from ctxmem_env.testing import PoseGenerator
@@ -278,5 +279,9 @@ def test_the_command_measures_collisions(untrained_model, tmp_path, capsys):
     figures = json.loads(out.read_text())["figures"]
     assert [one["tour"] for one in figures] == [2] and figures[0]["motions"] > 0
     assert json.loads(capsys.readouterr().out)["figures"] == figures
+    head, _, row, _, note = collisions_table(read_results(out)).splitlines()
+    assert head.count("|") == row.count("|") and row.startswith("| 2 | ")
+    assert f" | {figures[0]['motions']} | {figures[0]['collisions']} | " in row
+    assert "8 steps through 1 test scenes (seeds 2000000 to 2000000)" in note
     assert main([*arguments.split(), str(untrained_model), "--num-steps", "2"]) == 2
     assert "num_steps='2' has no meaning for protocol='collisions'" in capsys.readouterr().err

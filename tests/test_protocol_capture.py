@@ -94,23 +94,36 @@ def test_from_the_command_line_and_gone_on_with(run, fail, tmp_path, untrained_m
     picture = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(90, 120, 3), dtype=np.uint8)).save(picture)
     for name in ("a", "b"):
-        options = ("--image", picture, "--steps", 7, "--height", SIZE, "--width", SIZE, "--out", tmp_path / name)
+        options = (
+            "--image",
+            picture,
+            "--steps",
+            7,
+            "--height",
+            SIZE,
+            "--width",
+            SIZE,
+            "--out",
+            tmp_path / "walls" / name,
+        )
         results, _ = run("collect", *options)
         assert results["frames"] == 8 and results["image"] == str(picture)
-    assert not (tmp_path / "a" / "depths").exists()
-    found = open_capture(tmp_path / "a")
+    walls = tmp_path / "walls"
+    assert not (walls / "a" / "depths").exists()
+    found = open_capture(walls / "a")
     same_poses(found.poses, wall_path(open_image(picture), 100.0, 8, 1.0)[0])
     out = tmp_path / "results.json"
     command = ("evaluate", "--protocol", "capture", "--model", untrained_model, "--out", out, "--quiet")
-    results, err = run(*command, "--captures", tmp_path / "a", tmp_path / "b", "--sheet", tmp_path / "s.png")
+    results, err = run(*command, "--captures", walls, "--sheet", tmp_path / "s.png")
     painters = [row["painter"] for row in results["figures"]]
     assert painters[:2] == ["generator", "copy_best"] and "| painter | replay, dB |" in err
     assert "2 captures, mean and 95 % interval over captures" in err
     assert (tmp_path / "s_painter_generator.png").is_file()
     whole = json.loads(out.read_text())
     assert whole["figures"][0]["values"]["replay_db"]["n"] == 2
-    assert evaluate_captures([tmp_path / "a", tmp_path / "b"], str(untrained_model), out=out, quiet=True) == whole
-    assert "holds results with scenes=" in fail(*command, "--captures", tmp_path / "a")
+    assert whole["scenes"]["captures"] == ["walls/a/transforms.json", "walls/b/transforms.json"]
+    assert evaluate_captures([walls], str(untrained_model), out=out, quiet=True) == whole
+    assert "holds results with scenes=" in fail(*command, "--captures", walls / "a")
     assert "captures is missing; protocol='capture' needs folders" in fail(*command)
     assert "turns=(90,) has no meaning for protocol='capture'" in fail(*command, "--captures", "a", "--turns", 90)
     assert "every=3 has no meaning for protocol='views'" in fail("evaluate", "--every", 3)

@@ -1,6 +1,7 @@
 """The self-test finds what it looks for, and nothing where nothing is; its report is what the README shows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ctxmem_env.selftest.fuzz import fuzz, fuzz_here
 from ctxmem_env.selftest.mutate import LONGEST, SEPARATOR, mutate
 from ctxmem_env.selftest.parsers import PARSERS
 from ctxmem_env.selftest.repeats import repeats
+from ctxmem_env.selftest.server import QUICK, serve_under_load
 from ctxmem_env.selftest.soak import growth_percent, soak
 from ctxmem_env.selftest.tables import reliability_section, reliability_summary
 from ctxmem_env.selftest.target import Target
@@ -84,8 +86,12 @@ def test_parsers_are_tried_in_processes_of_their_own_and_what_is_done_is_not_don
 
 
 def test_unknown_parsers_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"parser='world' is unknown. Did you mean 'world_file'"):
-        fuzz({"world": 3}, tmp_path)
+    with pytest.raises(ValueError, match=r"parser='world_fil' is unknown. Did you mean 'world_file'"):
+        fuzz({"world_fil": 3}, tmp_path)
+
+
+def test_every_parser_is_part_of_the_whole_run():
+    assert report.INPUTS.keys() == PARSERS.keys()
 
 
 @pytest.mark.parametrize(
@@ -186,9 +192,8 @@ def quick(monkeypatch):
 
 
 def test_the_command_keeps_a_report_and_fails_where_something_did_not_hold(quick, run, tmp_path, capsys):
-    (tmp_path / "load.json").write_text('{"clients": 200}')
-    told, _ = run("selftest", "--parts", "fuzz", "--out", tmp_path / "r.json", "--server", tmp_path / "load.json")
-    assert told["fuzz"]["inputs"] == 5 and told["failures"] == [] and told["server"]["clients"] == 200
+    told, _ = run("selftest", "--parts", "fuzz", "--out", tmp_path / "r.json")
+    assert told["fuzz"]["inputs"] == 5 and told["failures"] == []
     from ctxmem_env.cli import main
 
     with pytest.raises(SystemExit, match="1"):
@@ -196,14 +201,14 @@ def test_the_command_keeps_a_report_and_fails_where_something_did_not_hold(quick
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["failures"] == ["again: frames are not the same to the bit"]
     kept = report.read_report(tmp_path / "r.json")
-    assert set(kept) == {"fuzz", "repeats", "server"} and kept["fuzz"]["machine"]["cpu"]
+    assert set(kept) == {"fuzz", "repeats"} and kept["fuzz"]["machine"]["cpu"]
 
 
 def test_bad_reports_parts_and_results_are_refused(fail, tmp_path):
     (tmp_path / "r.json").write_text('{"fuzz": 3}')
     assert "holds no report of `ctxmem selftest`" in fail("selftest", "--parts", "fuzz", "--out", tmp_path / "r.json")
     assert "part='fuz' is unknown. Did you mean 'fuzz'" in fail("selftest", "--parts", "fuz")
-    assert "cannot be read" in fail("selftest", "--parts", "fuzz", "--server", tmp_path / "none.json")
+    assert "cannot be read" in fail("selftest", "--parts", "fuzz", "--out", tmp_path)
 
 
 def test_tables_show_the_committed_report():
@@ -213,3 +218,49 @@ def test_tables_show_the_committed_report():
         assert f"| {name} | {told['inputs']:,} |" in text
     assert all(failure in text for failure in report.failures(kept))
     assert kept["fuzz"]["inputs"] >= 1_000_000 and f"{kept['fuzz']['inputs']:,} inputs" in text
+
+
+@pytest.mark.slow
+def test_chosen_parsers_are_tried_beside_those_of_an_earlier_report(run, fail, tmp_path):
+    kept = {"fuzz": fuzz_here({"camera_path": 5, "checkpoint": 5}) | {"machine": {"cpu": "old", "torch": "1"}}}
+    kept["fuzz"] |= {"full": True, "commit": "0"}
+    (tmp_path / "r.json").write_text(json.dumps(kept))
+    told, _ = run("selftest", "--parts", "fuzz", "--parsers", "camera_path", "--out", tmp_path / "r.json")
+    assert told["fuzz"]["inputs"] == 65 and told["fuzz"]["parsers"]["checkpoint"]["inputs"] == 5
+    assert told["fuzz"]["machine"]["cpu"] == "old" and told["fuzz"]["full"] is False
+    own = told["fuzz"]["parsers"]["camera_path"]["machine"]["cpu"]
+    del told["failures"]
+    assert "old, torch 1" in reliability_section(told) and f"{own}, torch" in reliability_section(told)
+    assert "parser='camera' is unknown" in fail("selftest", "--parts", "fuzz", "--parsers", "camera")
+    assert "fuzz is not among the parts" in fail("selftest", "--parts", "soak", "--parsers", "camera_path")
+
+
+@pytest.mark.slow
+def test_a_server_in_a_small_crowd_gives_its_visitors_their_share_and_keeps_nothing(untrained_model):
+    load = replace(QUICK, clients=16, seconds=2.0, returns=60, weighings=2)
+    told = serve_under_load(load, str(untrained_model)) | {"machine": {"cpu": "a", "torch": "b"}}
+    assert told["leaks"] == {} and told["fair_share"] > 0.5
+    assert told["hour"]["made"] >= 60 and told["hour"]["descriptors"][1] <= told["hour"]["descriptors"][0]
+    assert all(len(rates) == 1 and rates[0] > 0 for rates in told["steps_per_second"].values())
+    assert "| a crowd at the web page | 16 clients" in reliability_summary({"server": told})
+    assert "steps a second of the walkers" in reliability_section({"server": told})
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"fair_share": 0.79}, "walkers are to keep 80% of their share in a crowd, and kept 79%"),
+        ({"leaks": {"Traceback": 1}}, "the server tells what nobody should know: ['Traceback']"),
+        ({"growth_percent": 2.5}, "memory of the server is to grow by less than 2 %, and grew by 2.5 %"),
+        ({"descriptors": [7, 8]}, "the server has 8 descriptors after a crowd, and had 7 before"),
+        ({"threads": [7, 9]}, "the server has 9 threads after a crowd, and had 7 before"),
+        ({"made": 99}, "an hour brings 100 connections to the server, and 99 were made"),
+    ],
+)
+def test_what_a_server_does_not_keep_is_told(change, text):
+    hour = {"made": 100, "connections": 100, "growth_percent": 0.1, "descriptors": [7, 7], "threads": [11, 10]}
+    server = {"fair_share": 0.8, "leaks": {}, "full": True, "hour": hour}
+    assert report.failures({"server": server}) == []
+    server |= {name: value for name, value in change.items() if name in server}
+    hour |= {name: value for name, value in change.items() if name in hour}
+    assert report.failures({"server": server}) == [text]

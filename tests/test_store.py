@@ -112,7 +112,7 @@ def test_a_save_that_fails_at_the_last_step_puts_the_old_folder_back(folder, mon
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ctxmem_env.generator.store.os.replace", fail)
+        patch.setattr("ctxmem_env.atomic.os.replace", fail)
         with pytest.raises(OSError, match="no space left"):
             save_generator(tiny(seed=1), folder)
     assert before == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,5 +1,6 @@
 """Tasks: what they draw, what they pay, when they end, and what they refuse."""
 
+import copy
 import math
 from itertools import pairwise
 
@@ -26,6 +27,13 @@ def in_the_open(task, **kwargs):
     """At the origin of a photograph, looking east, where nothing is in the way."""
     env = make(task=task, collisions=False, **kwargs)
     env.reset(seed=0, options={"image": IMAGE})
+    return env
+
+
+def through_walls(task, **kwargs):
+    """In a true scene, where whoever comes back sees what was there, and nothing stops anybody."""
+    env = make(IDS[1], task=task, collisions=False, **kwargs)
+    env.reset(seed=0, options={"scene": 2, "pose": (0, 0, 1.5, 0, 0, 0)})
     return env
 
 
@@ -217,12 +225,28 @@ def test_looking_back_is_not_solved_by_standing_still():
 
 
 def test_looking_back_pays_the_way_there_and_judges_the_way_back():
-    env = in_the_open("look_back")
+    env = through_walls("look_back")
     out = [env.step(FORWARD) for _ in range(OUTWARD)]
     assert sum(step[1] for step in out) == pytest.approx(1, abs=1e-5)
     back = [env.step(BACK) for _ in range(18)]
     assert back[-1][2] and back[-1][-1]["success"] and back[-1][-1]["spl"] == 1
     assert sum(step[1] for step in back) == pytest.approx(4.5 - 18 * STEP_COST + BONUS, abs=1e-4)
+
+
+def test_a_place_that_has_changed_is_not_the_view_to_come_back_to():
+    env = through_walls("look_back")
+    for action in [FORWARD] * 10 + [BACK] * 9:
+        env.step(action)
+    task, sight = env.unwrapped.settings.task, env.unwrapped._sight
+    poses, there, depth = (getattr(sight, name) for name in ("poses", "frames", "depth"))
+    moment = copy.deepcopy(vars(task))
+    seen = {"there": (there, depth), "repainted": (255 - there, depth), "moved": (there, depth / 2)}
+    for name, (frames, metres) in seen.items():
+        task.__dict__ = copy.deepcopy(moment)
+        for _ in range(2):  # the last of the steps out, and one more
+            _, ended = task.evaluate(poses, frames, metres)
+        assert ended.tolist() == task.inform()["success"].tolist() == [name == "there"]
+        assert (task.inform()["found_again"] > 0.9) == (name == "there")
 
 
 def test_a_way_around_is_longer_and_into_a_wall_there_is_none():

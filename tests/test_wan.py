@@ -275,7 +275,7 @@ CAMERA = "base.blocks.0.camera.weight"
 BROKEN = {
     "has an adapter.safetensors that does not match its checksum": lambda a, b: cut(a / "adapter.safetensors"),
     "has no adapter.safetensors": lambda a, b: (a / "adapter.safetensors").unlink(),
-    "has a adapter.json that cannot be read": lambda a, b: (a / "adapter.json").write_text("{"),
+    "has adapter.json, which cannot be read": lambda a, b: (a / "adapter.json").write_text("{"),
     "has an adapter.json of format 'other'": lambda a, b: edit(a / "adapter.json", format="other"),
     "has options=None in adapter.json; expected a dict": lambda a, b: edit(a / "adapter.json", options=None),
     "has trained='half' and lora=": lambda a, b: edit(a / "adapter.json", trained="half"),
@@ -307,6 +307,18 @@ BROKEN = {
         b / "transformer" / "config.json", in_channels=36
     ),
     "has a transformer with patch_size=": lambda a, b: edit(b / "transformer" / "config.json", patch_size=[1, 1, 1]),
+    r"has a transformer with num_layers=1000000000; expected an integer in \[1, 256\]": lambda a, b: edit(
+        b / "transformer" / "config.json", num_layers=10**9
+    ),
+    r"has a vae whose .* is \(4,\), and by its config.json \(8,\)": lambda a, b: edit(
+        b / "vae" / "config.json", base_dim=8
+    ),
+    "has vae/config.json, of which no network can be made": lambda a, b: edit(
+        b / "vae" / "config.json", dim_mult=[1, 1, 1, 1, 1]
+    ),
+    "has no text_encoder/model.safetensors; weights are read from safetensors alone": lambda a, b: (
+        b / "text_encoder" / "model.safetensors"
+    ).unlink(),
     "has no vae/config.json": lambda a, b: (b / "vae" / "config.json").unlink(),
     "has no transformer/diffusion_pytorch_model.safetensors; weights are read from safetensors alone": lambda a, b: (
         b / "transformer" / "diffusion_pytorch_model.safetensors"
@@ -329,6 +341,20 @@ def test_what_is_broken_is_refused_before_anything_is_loaded(message, base, adap
     with pytest.raises(ValueError, match=message):
         load_wan(f"wan:{tmp_path / 'adapter'}", CPU)
     assert not loaded
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (3, r"whose blocks\.2\..* is missing, and by its config.json \(24,\): the two are not of one model"),
+        (1, r"whose blocks\.1\..* is \(24,\), and by its config.json none: the two are not of one model"),
+    ],
+)
+def test_weights_of_another_model_than_the_config_tells_are_refused(base, tmp_path, layers, message):
+    shutil.copytree(base, tmp_path / "base")
+    edit(tmp_path / "base" / "transformer" / "config.json", num_layers=layers)
+    with pytest.raises(ValueError, match=message):
+        load_wan(f"wan:{tmp_path / 'base'}", CPU)
 
 
 def test_a_base_of_another_shape_is_refused(tmp_path, adapter):

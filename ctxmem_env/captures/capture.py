@@ -157,14 +157,18 @@ def check_matrix(matrix: object, where: str) -> np.ndarray:
     """A camera-to-world matrix as float64 (4, 4); ValueError unless it is finite and turns without mirror or scale."""
     expected = "expected a finite camera-to-world matrix of 4 x 4 numbers"
     try:
-        rows = [[number(value, where) for value in row] for row in matrix]
-        array = np.array(rows, np.float64)
-    except (TypeError, ValueError):
+        rows = [list(row) for row in matrix]
+    except TypeError:
         raise ValueError(f"{where} is {str(matrix)[:80]}; {expected}.") from None
-    if array.shape == (3, 4):
+    if len(rows) not in (3, 4) or any(len(row) != 4 for row in rows):
+        lengths = ", ".join(map(str, sorted({len(row) for row in rows})))
+        raise ValueError(f"{where} has {len(rows)} rows of {lengths} numbers; {expected}.")
+    # Each by its place: of a matrix that is printed whole nobody finds the one that is NaN.
+    array = np.array(
+        [[number(value, f"{where}[{i}][{j}]") for j, value in enumerate(row)] for i, row in enumerate(rows)]
+    )
+    if len(rows) == 3:
         array = np.vstack([array, [0.0, 0.0, 0.0, 1.0]])
-    if array.shape != (4, 4):
-        raise ValueError(f"{where} has shape {array.shape}; {expected}.")
     turn = array[:3, :3]
     if np.abs(turn.T @ turn - np.eye(3)).max() > 1e-2:
         raise ValueError(f"{where} scales or shears; expected a rotation.")

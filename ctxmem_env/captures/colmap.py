@@ -158,14 +158,23 @@ def _lines(file: BinaryIO) -> Iterator[list[str]]:
             yield text.split()
 
 
+def _numbers(kind: type, words: list[str], where: str) -> list:
+    try:
+        return [kind(word) for word in words]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ValueError(f"{where} has {' '.join(words)[:80]!r}; expected {what}.") from None
+
+
 def _text_cameras(file: BinaryIO) -> Iterator[tuple[int, Lens]]:
     for words in _lines(file):
         if not words:
             continue
         if len(words) < 4:
             raise ValueError(f"the line {' '.join(words)[:80]!r}; expected number, model, width, height, parameters.")
-        camera, model, width, height = int(words[0]), words[1], int(words[2]), int(words[3])
-        yield camera, _lens(model, width, height, [float(word) for word in words[4:]], f"camera {camera}")
+        camera, width, height = _numbers(int, [words[0], *words[2:4]], f"the line {' '.join(words)[:80]!r}")
+        where = f"camera {camera}"
+        yield camera, _lens(words[1], width, height, _numbers(float, words[4:], where), where)
 
 
 def _text_images(file: BinaryIO) -> Iterator[tuple]:
@@ -177,8 +186,10 @@ def _text_images(file: BinaryIO) -> Iterator[tuple]:
             raise ValueError(
                 f"the line {' '.join(words)[:80]!r}; expected number, rotation, translation, camera, name."
             )
-        pose = [float(word) for word in words[1:8]]
-        yield " ".join(words[9:]), int(words[8]), pose[:4], pose[4:]
+        name = " ".join(words[9:])
+        pose = _numbers(float, words[1:8], f"image {name!r}")
+        (camera,) = _numbers(int, words[8:9], f"image {name!r}")
+        yield name, camera, pose[:4], pose[4:]
         next(lines, None)  # the points of the picture
 
 

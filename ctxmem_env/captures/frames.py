@@ -1,5 +1,6 @@
 """Pictures of a capture as frames and depth of a world: cropped, undistorted and shrunk one by one."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,17 @@ from ctxmem_env.captures.video import read_frames
 from ctxmem_env.picture import PICTURE_ERRORS
 
 _MILLIMETRES = 1000
+# Pixels that are left across one of a frame, at least, when a JPEG is decoded at a smaller size: the kernel that then
+# shrinks it is so wide that means of blocks of pixels serve it as the pixels do (`reducing_gap` of Pillow).
+_LEFT = 2.0
 
 
 def view_frames(shots: Sequence[Shot], height: int, width: int, fov: float) -> np.ndarray:
-    """Frames uint8 (n, height, width, 3) that are `fov` degrees wide; one whole picture is in memory at a time.
+    """Frames uint8 (n, height, width, 3) that are `fov` degrees wide; one picture is in memory at a time.
+
+    That takes 4 bytes a pixel. A JPEG of far more pixels than a frame needs is decoded at a half, a quarter or an
+    eighth of its width and height; other files are decoded whole, and so are frames of videos. A progressive JPEG takes
+    3 more bytes for each pixel that it has.
 
     ValueError, which names the entry and the file, for a picture that cannot be read.
     """
@@ -49,11 +57,24 @@ def _picture(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
 
 def _view(shot: Shot, picture: Image.Image, height: int, width: int, fov: float) -> np.ndarray:
     try:
+        lens = shot.lens.resized(*picture.size)
+    except ValueError as error:
+        raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
+    try:
+        smaller = _decode_smaller(picture, lens.detail(height, width, fov) / _LEFT)
         # As stored: structure from motion does not look at a rotation in EXIF either.
         rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which would be a second whole picture
-        return shot.lens.resized(*picture.size).view(rgb, height, width, fov)
+        return lens.view(rgb, height, width, fov, smaller)
     except PICTURE_ERRORS as error:
-        raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
+        raise ValueError(f"{shot.entry}: {shot.picture} cannot be decoded ({error}); fetch it again.") from None
+
+
+def _decode_smaller(picture: Image.Image, most: float) -> int:
+    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, at most `most` times; how many times, 1 for other formats."""
+    width, height = picture.size
+    drafted = picture.draft(None, (math.ceil(width / most), math.ceil(height / most))) if most > 1 else None
+    # The box that `draft` returns is the size before it was rounded up to whole pixels.
+    return 1 if drafted is None else round(width / drafted[1][2])
 
 
 def _depth(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
@@ -65,10 +86,10 @@ def _depth(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:
             raise ValueError(f"{where}: {shot.depth} belongs to a distorted picture; undistort both first.")
         try:
             lens = shot.lens.resized(*picture.size)
-            values = np.array(picture).astype(np.float32)
+            values = np.array(picture)
         except PICTURE_ERRORS as error:
             raise ValueError(f"{where}: {shot.depth}: {error}") from None
     left, top, right, bottom = lens.box(height, width, fov)
     rows = (top + (np.arange(height) + 0.5) * (bottom - top) / height).astype(int).clip(0, lens.height - 1)
     columns = (left + (np.arange(width) + 0.5) * (right - left) / width).astype(int).clip(0, lens.width - 1)
-    return values[rows][:, columns].clip(0, None) / _MILLIMETRES
+    return values[rows][:, columns].astype(np.float32).clip(0, None) / _MILLIMETRES

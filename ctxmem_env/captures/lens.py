@@ -123,16 +123,25 @@ class Lens:
         top, bottom = (round(min(max(self.cy + side * y * self.fy, 0), self.height), 6) for side in (-1, 1))
         return left, top, right, bottom
 
-    def view(self, picture: Image.Image, height: int, width: int, fov: float) -> np.ndarray:
-        """A picture with this lens as a frame uint8 (height, width, 3) that is `fov` degrees wide."""
+    def detail(self, height: int, width: int, fov: float) -> float:
+        """Across how many pixels of a picture one of a frame reaches that is `fov` degrees wide, at least."""
+        left, top, right, bottom = self.box(height, width, fov)
+        return min((right - left) / width, (bottom - top) / height)
+
+    def view(self, picture: Image.Image, height: int, width: int, fov: float, smaller: int = 1) -> np.ndarray:
+        """A picture with this lens as a frame uint8 (height, width, 3) that is `fov` degrees wide.
+
+        smaller: the picture was decoded at so many times smaller a size, which was rounded up.
+        """
         if not any(self.distortion):
             # PIL widens the kernel when it shrinks a picture, so that nothing aliases.
-            box = self.box(height, width, fov)
+            box = tuple(side / smaller for side in self.box(height, width, fov))
             return np.array(picture.resize((width, height), Image.Resampling.LANCZOS, box=box))
         x = math.tan(math.radians(fov) / 2)
         shrink = min(1.0, width / (2 * x * self.fx))
         size = max(1, round(self.width * shrink)), max(1, round(self.height * shrink))
-        small = torch.from_numpy(np.array(picture.resize(size, Image.Resampling.LANCZOS)))
+        box = 0, 0, self.width / smaller, self.height / smaller
+        small = torch.from_numpy(np.array(picture.resize(size, Image.Resampling.LANCZOS, box=box)))
         columns, rows = ((np.arange(n) + 0.5) * 2 / width - n / width for n in (width, height))
         u, v = self.project(*np.meshgrid(columns * x, rows * x))
         grid = torch.from_numpy(np.stack([u * 2 / self.width - 1, v * 2 / self.height - 1], axis=-1)[None])

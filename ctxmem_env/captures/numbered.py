@@ -36,7 +36,7 @@ class NumberedReader:
     def read(self, found: Path, root: Path) -> Capture:
         where = f"capture: {found}"
         inside(root, found.parent, found.name, where)
-        trajectory = read_trajectory(check_size(found))
+        trajectory = read_trajectory(check_size(found), where)
         check_count(len(trajectory.poses), where)
         if trajectory.fov is None:
             raise ValueError(f"{where} has no 'fov'; add the horizontal field of view of the pictures in degrees.")

@@ -67,7 +67,7 @@ def evaluate_captures(
     out = Path("results_capture.json" if out is None else out)
     for path in filter(None, (out, sheet)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    names = [f"{folder.name}/{one.cameras.relative_to(one.root)}" for folder, one in found]
+    names = [str(one.cameras.relative_to(folder.parent)) for folder, one in found]
     head = {
         "protocol": "capture",
         "model": model if isinstance(model, str) else type(model).__name__,

@@ -99,7 +99,8 @@ def evaluate_and_write_collisions(
             raise ValueError(f"{name}={str(value)!r} has no meaning for protocol='collisions'; leave it out.")
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     figures = [evaluate_collisions(tour_frames=tour, **arguments) for tour in tours]
-    results = {"version": VERSION, "machine": describe_machine(), "commit": describe_commit(), "figures": figures}
+    results = {"version": VERSION, "weights": weights_checksum(figures[0]["model"]), "machine": describe_machine()}
+    results |= {"commit": describe_commit(), "figures": figures}
     write_whole(out, json.dumps(results, indent=1) + "\n")
     return results
 

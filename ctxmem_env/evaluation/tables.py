@@ -98,6 +98,24 @@ def results_table(results: dict) -> str:
     return "\n".join([*rows, "", note])
 
 
+def collisions_table(results: dict) -> str:
+    """How far surfaces as the generator sees them agree with those of the true scene, a row for each tour."""
+    heads = "true frames first", "precision", "recall", "motions judged", "ended in the true scene", "ways differ by"
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in results["figures"]:
+        counts = f"{row['motions']:,} | {row['collisions']:,} | {100 * row['error_m']:.1f} cm"
+        shares = ["-" if row[name] is None else f"{row[name]:.3f}" for name in ("precision", "recall")]
+        lines.append(f"| {row['tour']} | {' | '.join(shares)} | {counts} |")
+    row, machine = results["figures"][0], results["machine"]
+    first, last = row["scenes"]["seeds"]
+    note = (
+        f"Random walks of {row['steps']} steps through {last - first + 1} {row['scenes']['split']} scenes (seeds "
+        f"{first} to {last}), a body of {row['body_radius']} m; commit {results['commit']}, {machine['cpu']}, "
+        f"torch {machine['torch']}."
+    )
+    return "\n".join([*lines, "", note])
+
+
 def protocol_table(results: dict) -> str:
     """A row for each case of one protocol's results (see `suite`), a column for each figure, and what was measured how.
 

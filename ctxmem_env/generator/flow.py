@@ -9,18 +9,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+LEAST = 0.2  # time before 0; the network learns, and is asked, from no less noise than that
+
 
 def times(num_steps: int, device: torch.device | str = "cpu") -> Tensor:
-    """The num_steps + 1 times from 1 to 0 at which the sampler stands; evenly spaced, so that none is wasted."""
-    return torch.linspace(1.0, 0.0, num_steps + 1, device=device)
+    """The num_steps + 1 times from 1 to 0 at which the sampler stands.
+
+    They are evenly spaced, so that none is wasted, down to 0 or, where that would ask the network from less noise than
+    it has learned from, to `LEAST`.
+    """
+    if num_steps * LEAST <= 1:
+        return torch.linspace(1.0, 0.0, num_steps + 1, device=device)
+    return torch.cat([torch.linspace(1.0, LEAST, num_steps, device=device), torch.zeros(1, device=device)])
 
 
 def draw_times(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Training times: 0.6 of them exactly 1, where every frame begins, the others uniform in [0.2, 1).
-
-    Few steps are taken, and none of them from less noise than that.
-    """
-    t = 0.2 + 0.8 * torch.rand(shape, generator=generator)
+    """Training times: 0.6 of them exactly 1, where every frame begins, the others uniform in [LEAST, 1)."""
+    t = LEAST + (1 - LEAST) * torch.rand(shape, generator=generator)
     return torch.where(torch.rand(shape, generator=generator) < 0.6, torch.ones(()), t)
 
 

@@ -3,14 +3,13 @@
 import functools
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ctxmem_env.atomic import whole_folder
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.locate import CONFIG, find_generator
@@ -29,35 +28,23 @@ def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
     OSError when writing fails half way, as on a full disk.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, aside = (Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) for _ in range(2))
-    try:
+    with whole_folder(folder) as new:
         half = SceneTransformer.from_config(generator.transformer.config)
         half.load_state_dict(generator.transformer.state_dict())
         try:
-            SceneGenerator(half.half(), generator.default_num_steps).save_pretrained(temporary)
+            SceneGenerator(half.half(), generator.default_num_steps).save_pretrained(new)
         except SafetensorError as error:
             raise OSError(f"model={str(folder)!r} could not be saved, and is what it was: {error}") from error
         sums = {
-            str(path.relative_to(temporary)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(temporary.rglob("*"))
+            str(path.relative_to(new)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(new.rglob("*"))
             if path.is_file()
         }
-        (temporary / _CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n")
-        os.chmod(temporary, 0o755)
-        if folder.exists():  # keep what is not ours, such as a model card
-            for path in folder.iterdir():
-                if not (temporary / path.name).exists():
-                    copy = shutil.copytree if path.is_dir() else shutil.copy2
-                    copy(path, temporary / path.name)
-            # The former one is whole until the new one is, and between two renames it lies beside.
-            os.rename(folder, aside / folder.name)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not folder.exists() and (aside / folder.name).exists():
-            os.rename(aside / folder.name, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        (new / _CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n")
+        for path in folder.iterdir() if folder.exists() else ():  # what is not ours, such as a model card, is kept
+            if not (new / path.name).exists():
+                copy = shutil.copytree if path.is_dir() else shutil.copy2
+                copy(path, new / path.name)
     return folder
 
 

@@ -29,8 +29,8 @@ def arguments(folder: Path) -> Target:
     seeds = [{"env": {}}, {"env": several}, {"true": {"height": 16, "width": 16}}, {"vector": {"num_envs": 2}}]
 
     def run(data: bytes) -> None:
-        for kind, kwargs in _object(data).items():
-            env = kinds[kind if kind in kinds else "env"](**_object(kwargs))
+        for kind, kwargs in read_object(data).items():
+            env = kinds[kind if kind in kinds else "env"](**read_object(kwargs))
             # A world of many frames takes its time, which is what was asked for.
             if env.settings.tour <= 3 and kind != "vector" and env.settings.height <= 64 and env.settings.width <= 64:
                 env.reset(seed=0)
@@ -66,15 +66,15 @@ def reset_options(folder: Path) -> Target:
     ]
 
     def run(data: bytes) -> None:
-        given = _object(data)
+        given = read_object(data)
         options = given.get("options")
         if isinstance(options, dict) and isinstance(options.get("tour"), int) and options["tour"] > 3:
             options["tour"] = options["tour"] if options["tour"] > 10**6 else 3
-        path = env._path
+        track = env._track
         try:
             env.reset(seed=given.get("seed"), options=options)
         except Exception:
-            assert env._path is path, "a world that is not the one before"
+            assert env._track is track, "a world that is not the one before"
             raise
 
     return Target([json.dumps(seed).encode() for seed in seeds], run, (ValueError, OSError, gym.error.Error))
@@ -88,14 +88,14 @@ def actions(folder: Path) -> Target:
     moments = {name: env.clone_state() for name, env in envs.items()}
 
     def run(data: bytes) -> None:
-        for kind, action in _object(data).items():
+        for kind, action in read_object(data).items():
             name = kind if kind in envs else "discrete"
             env = envs[name]
-            steps = len(env._path)
+            steps = len(env._track)
             try:
                 env.step(action)
             except Exception:
-                assert len(env._path) == steps, "a world that went on"
+                assert len(env._track) == steps, "a world that went on"
                 raise
             if steps > 50:
                 env.restore_state(moments[name])
@@ -104,7 +104,7 @@ def actions(folder: Path) -> Target:
     return Target([json.dumps(seed).encode() for seed in seeds], run)
 
 
-def _object(data: bytes | Any) -> dict:
+def read_object(data: bytes | Any) -> dict:
     """A JSON object; ValueError for anything else."""
     try:
         value = json.loads(data) if isinstance(data, bytes) else data

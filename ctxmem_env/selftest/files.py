@@ -16,39 +16,43 @@ from ctxmem_env.selftest.target import Target
 
 def world_file(folder: Path) -> Target:
     """Saved worlds: as bytes, and as a table and arrays whose checksums are right."""
-    from ctxmem_env.world_file import WorldFile
-
     path = folder / "a.ctxworld"
     env = small_env(observation="dict", task="explore", memory_capacity=6, eviction="reservoir", actions="continuous")
     env.reset(seed=0)
     for _ in range(2):
         env.step(np.array([0.5, 0, 1, 0], np.float32))
     env.save(path)
+    moment = env.clone_state()
+
+    def run(data: bytes) -> None:
+        parts = data.split(SEPARATOR)
+        path.write_bytes(data if len(parts) == 1 else whole_world(*parts))
+        env.load(path)
+        observation = env.step(np.zeros(4, np.float32))[0]
+        assert observation["rgb"].shape == (16, 16, 3) and np.isfinite(observation["pose"]).all()
+        env.restore_state(moment)
+
+    return Target([path.read_bytes(), SEPARATOR.join(parts_of_world(path))], run)
+
+
+def parts_of_world(path: Path) -> list[bytes]:
+    """Of a saved world: its table, which leaves lengths and checksums open, and its arrays unpacked."""
+    from ctxmem_env.world_file import WorldFile
+
     with WorldFile(path) as file:
         arrays = [
             {"name": n, "dtype": e.dtype, "shape": e.shape, "rows": e.rows, "bytes": None, "sha256": None}
             for n, e in file.entries.items()
         ]
         table = json.dumps({"facts": file.facts, "arrays": arrays}).encode()
-        streams = [zlib.decompress(_stream(path, entry)) for entry in file.entries.values()]
-    moment = env.clone_state()
-
-    def run(data: bytes) -> None:
-        parts = data.split(SEPARATOR)
-        path.write_bytes(data if len(parts) == 1 else _whole_world(*parts))
-        env.load(path)
-        observation = env.step(np.zeros(4, np.float32))[0]
-        assert observation["rgb"].shape == (16, 16, 3) and np.isfinite(observation["pose"]).all()
-        env.restore_state(moment)
-
-    return Target([path.read_bytes(), SEPARATOR.join([table, *streams])], run)
+        return [table, *(zlib.decompress(_stream(path, entry)) for entry in file.entries.values())]
 
 
 def _stream(path: Path, entry) -> bytes:
     return path.read_bytes()[entry.offset : entry.offset + entry.bytes]
 
 
-def _whole_world(table: bytes, *arrays: bytes) -> bytes:
+def whole_world(table: bytes, *arrays: bytes) -> bytes:
     """A file of that table; lengths and checksums that it leaves open are right."""
     streams = [zlib.compress(array, 1) for array in arrays]
     try:
@@ -67,19 +71,15 @@ def _whole_world(table: bytes, *arrays: bytes) -> bytes:
 def generator_folder(folder: Path) -> Target:
     """Generators: config, index, and weights in safetensors, with checksums that are right."""
     from ctxmem_env.generator.locate import read_traits
-    from ctxmem_env.generator.pipeline import SceneGenerator
-    from ctxmem_env.generator.store import read_generator, save_generator
-    from ctxmem_env.generator.transformer import SceneTransformer
+    from ctxmem_env.generator.store import read_generator
 
-    sizes = {"height": 16, "width": 16, "patch_size": 8, "dim": 16, "num_heads": 1, "num_layers": 1}
-    network = SceneTransformer(**sizes, num_context_layers=1, pixel_dim=4)
-    place = save_generator(SceneGenerator(network), folder / "model")
+    place = tiny_generator(folder / "model")
     names = ["transformer/config.json", "model_index.json", "transformer/diffusion_pytorch_model.safetensors"]
     config, index, weights = ((place / name).read_bytes() for name in names)
 
     def run(data: bytes) -> None:
         config, index, *weights = data.split(SEPARATOR)
-        parts = dict(zip(names, (config, index, _safetensors(weights)), strict=True))
+        parts = dict(zip(names, (config, index, join_safetensors(weights)), strict=True))
         for name, content in parts.items():
             (place / name).write_bytes(content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
@@ -87,7 +87,17 @@ def generator_folder(folder: Path) -> Target:
         read_traits(str(place))
         read_generator(place)
 
-    return Target([SEPARATOR.join([config, index, *_split(weights)])], run)
+    return Target([SEPARATOR.join([config, index, *split_safetensors(weights)])], run)
+
+
+def tiny_generator(folder: Path) -> Path:
+    """The folder of a generator of 16 x 16 pixels with random weights."""
+    from ctxmem_env.generator.pipeline import SceneGenerator
+    from ctxmem_env.generator.store import save_generator
+    from ctxmem_env.generator.transformer import SceneTransformer
+
+    sizes = {"height": 16, "width": 16, "patch_size": 8, "dim": 16, "num_heads": 1, "num_layers": 1}
+    return save_generator(SceneGenerator(SceneTransformer(**sizes, num_context_layers=1, pixel_dim=4)), folder)
 
 
 def policy_file(folder: Path) -> Target:
@@ -97,7 +107,7 @@ def policy_file(folder: Path) -> Target:
     encoder = {"images": ["depth"], "goal_size": 2, "features": 4, "height": 36, "width": 36}
     path = save_policy(NetworkPolicy("point_goal", encoder, (4,)), folder / "a.safetensors")
     whole = path.read_bytes()
-    header, body = _split(whole)
+    header, body = split_safetensors(whole)
     header = json.loads(header)
     told = header.pop("__metadata__")["policy"]
     observation = {"depth": np.ones((1, 36, 36, 1), np.float32), "goal": np.zeros((1, 2), np.float32)}
@@ -124,7 +134,7 @@ def _whole_policy(told: bytes, header: bytes, body: bytes) -> bytes:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     header = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return _safetensors([header, body])
+    return join_safetensors([header, body])
 
 
 def checkpoint(folder: Path) -> Target:
@@ -136,19 +146,19 @@ def checkpoint(folder: Path) -> Target:
     whole = path.read_bytes()
 
     def run(data: bytes) -> None:
-        path.write_bytes(_safetensors(data.split(SEPARATOR)))
+        path.write_bytes(join_safetensors(data.split(SEPARATOR)))
         load_checkpoint(path)
 
-    return Target([whole, SEPARATOR.join(_split(whole))], run)
+    return Target([whole, SEPARATOR.join(split_safetensors(whole))], run)
 
 
-def _split(safetensors: bytes) -> tuple[bytes, bytes]:
+def split_safetensors(safetensors: bytes) -> tuple[bytes, bytes]:
     """Header and body of a file of safetensors."""
     length = int.from_bytes(safetensors[:8], "little")
     return safetensors[8 : 8 + length], safetensors[8 + length :]
 
 
-def _safetensors(parts: list[bytes]) -> bytes:
+def join_safetensors(parts: list[bytes]) -> bytes:
     """The file of a header and a body, the length of the header being right; of one part, that part."""
     return b"".join(parts) if len(parts) < 2 else len(parts[0]).to_bytes(8, "little") + b"".join(parts)
 

@@ -49,7 +49,7 @@ def fuzz(runs: dict[str, int], folder: str | Path, seed: int = 0, quiet: bool = 
             (folder / f"{name}_{i}").write_bytes(bytes.fromhex(finding["input"]))
         if not quiet:
             print(f"{name}: {told['inputs']:,} inputs, {len(told['findings'])} findings", file=sys.stderr, flush=True)
-    return _sum(parsers)
+    return summed(parsers)
 
 
 def fuzz_here(runs: dict[str, int], seed: int = 0) -> dict[str, Any]:
@@ -61,10 +61,11 @@ def fuzz_here(runs: dict[str, int], seed: int = 0) -> dict[str, Any]:
             trial = Trial(PARSERS[name](Path(place)))
             try_inputs(trial, count, seed)
         parsers[name] = trial.told() | {"guided": 0, "seconds": round(time.monotonic() - began, 1)}
-    return _sum(parsers)
+    return summed(parsers)
 
 
-def _sum(parsers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def summed(parsers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What came of all parsers, with the sums."""
     told = {name: sum(parser[name] for parser in parsers.values()) for name in ("inputs", "guided")}
     return told | {"undocumented": sum(len(parser["findings"]) for parser in parsers.values()), "parsers": parsers}
 

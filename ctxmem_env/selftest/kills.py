@@ -93,17 +93,17 @@ def kill_walks(folder: Path, kills: int, bound: dict[str, Any]) -> dict[str, int
             time.sleep(float(rng.uniform(0, moments)))
         told["kills"] += 1
         told["lost"] += not _goes_on(env, path, told["steps"] + least)
-        told["steps"] = len(env._path) - 1
+        told["steps"] = len(env._track) - 1
         for rest in folder.glob(f".{path.name}.*.tmp"):
             whole = _loads(other, rest)
             told["torn"] += not whole
-            told["taken"] += whole and len(other._path) - 1 != told["steps"] + 1  # whole, but for its name
+            told["taken"] += whole and len(other._track) - 1 != told["steps"] + 1  # whole, but for its name
             rest.unlink()
     return told | {"different": _different(env, open_env(bound), told["steps"])}
 
 
 def _goes_on(env: gym.Env, path: Path, steps: int) -> bool:
-    return _loads(env, path) and len(env._path) - 1 >= steps
+    return _loads(env, path) and len(env._track) - 1 >= steps
 
 
 def _loads(env: gym.Env, path: Path) -> bool:

@@ -27,11 +27,14 @@ from ctxmem_env.selftest.files import (
     policy_file,
     world_file,
 )
+from ctxmem_env.selftest.recorded import episode_file, wan_folder
 from ctxmem_env.selftest.target import Target
+from ctxmem_env.selftest.web import web_message, web_photograph, web_world
 
 _ALL = (
     (world_file, generator_folder, policy_file, checkpoint)
     + (transforms_json, context_as_memory, minecraft, real_estate, camera_path, colmap_binary, colmap_text)
     + (picture, config_yaml, actions_file, arguments, reset_options, actions)
+    + (web_message, web_photograph, web_world, wan_folder, episode_file)
 )
 PARSERS: dict[str, Callable[[Path], Target]] = {parser.__name__: parser for parser in _ALL}

@@ -4,6 +4,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,24 @@ INPUTS = {
     "camera_path": 100_000,
     "checkpoint": 200_000,
     "actions_file": 400_000,
+    "web_message": 40_000,
+    "web_photograph": 30_000,
+    "web_world": 25_000,
+    "wan_folder": 30_000,
+    "episode_file": 30_000,
 }
 QUICK_INPUTS = 60
+MOST_GROWTH = 2  # percent of resident memory over the last 80 % of a long run
+LEAST_SHARE = 0.8  # of what a walker is owed, in a crowd
 STEPS, QUICK_STEPS = 100_000, 200
 
 
-def check_fuzz(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+def check_fuzz(full: bool, folder: Path, quiet: bool, parsers: Sequence[str] = tuple(INPUTS)) -> dict[str, Any]:
     from ctxmem_env.selftest.fuzz import fuzz, fuzz_here
 
     if full:
-        return fuzz(INPUTS, folder, quiet=quiet)
-    return fuzz_here(dict.fromkeys(INPUTS, QUICK_INPUTS))
+        return fuzz({name: INPUTS[name] for name in parsers}, folder, quiet=quiet)
+    return fuzz_here(dict.fromkeys(parsers, QUICK_INPUTS))
 
 
 def check_kills(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
@@ -77,13 +85,25 @@ def check_repeats(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
     return repeats(steps=30 if full else 6, batches=(2, 8) if full else (2,))
 
 
+def check_server(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    from ctxmem_env.selftest.server import QUICK, Load, serve_under_load
+
+    return serve_under_load(Load() if full else QUICK, quiet=quiet)
+
+
 PARTS: dict[str, Callable[[bool, Path, bool], dict[str, Any]]] = {
     "faults": check_faults,
     "kills": check_kills,
     "repeats": check_repeats,
     "fuzz": check_fuzz,
+    "server": check_server,
     "soak": check_soak,
 }
+
+
+def parts_here() -> tuple[str, ...]:
+    """Those of `PARTS` that can be tried with what is installed: the server needs the extra `serve`."""
+    return tuple(part for part in PARTS if part != "server" or find_spec("uvicorn") is not None)
 
 
 def read_report(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -105,14 +125,16 @@ def make_report(
     parts: Sequence[str] = tuple(PARTS),
     full: bool = False,
     out: str | Path | None = None,
-    server: str | Path | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
+    parsers: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Try the parts in turn, each kept in the file `out` as soon as it is done, beside those that it holds already.
 
-    server: a JSON file of what a load test of the server measured, taken up as it is. folder: where the soak and what
-    the fuzzer finds are kept, so that a soak that was cut off goes on; by default they are thrown away.
+    parsers: those that are fuzzed, by default all; of the others stays what the file holds.
+
+    folder: where the soak and what the fuzzer finds are kept, so that a soak that was cut off goes on; by default they
+    are thrown away.
 
     Returns:
         the report: for each part what it measured, with its machine, commit and whether it was the full one; and
@@ -121,28 +143,41 @@ def make_report(
     for part in parts:
         if part not in PARTS:
             raise unknown_name("part", part, PARTS)
+    _check_parsers(parsers, parts)
     report = {} if out is None else read_report(out)
     told = {"commit": describe_commit(), "machine": describe_machine(), "full": full}
-    if server is not None:
-        report["server"] = _read_server(server) | {"machine": describe_machine()}
     for part in parts:
         with tempfile.TemporaryDirectory(prefix="ctxmem-selftest-") as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # broken files are what is tried here
             place = Path(temporary) if folder is None or part not in ("fuzz", "soak") else Path(folder) / part
-            report[part] = PARTS[part](full, place, quiet) | told
+            if part == "fuzz" and parsers is not None:
+                report[part] = _beside(report.get(part), check_fuzz(full, place, quiet, parsers), told)
+            else:
+                report[part] = PARTS[part](full, place, quiet) | told
         if out is not None:
             write_whole(out, json.dumps(report, indent=1) + "\n")
     return report | {"failures": failures(report)}
 
 
-def _read_server(path: str | Path) -> dict[str, Any]:
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"server={str(path)!r} cannot be read ({error}); give a JSON file of results.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"server={str(path)!r} holds a {type(content).__name__}; expected an object of results.")
-    return content
+def _check_parsers(parsers: Sequence[str] | None, parts: Sequence[str]) -> None:
+    for name in parsers or ():
+        if name not in INPUTS:
+            raise unknown_name("parser", name, INPUTS)
+    if parsers is not None and "fuzz" not in parts:
+        raise ValueError(f"parsers={list(parsers)}, but fuzz is not among the parts {list(parts)}; add it.")
+
+
+def _beside(kept: dict[str, Any] | None, fuzzed: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """What came of some parsers beside those of an earlier report; each of the new ones tells of its own run."""
+    from ctxmem_env.selftest.fuzz import summed
+
+    if kept is None:
+        return fuzzed | told
+    new = {
+        name: parser | {key: told[key] for key in ("commit", "machine")} for name, parser in fuzzed["parsers"].items()
+    }
+    whole = {"full": told["full"] and kept.get("full", True)}
+    return kept | summed(kept["parsers"] | new) | whole
 
 
 def failures(report: dict[str, dict[str, Any]]) -> list[str]:
@@ -160,8 +195,29 @@ def failures(report: dict[str, dict[str, Any]]) -> list[str]:
     grown = report.get("soak", {}).get("growth_percent", 0)
     if report.get("soak", {}).get("not_finite"):
         found.append(f"the long walk, of which {report['soak']['not_finite']} steps were not finite")
-    if grown > 2:
-        found.append(f"the long walk, in which memory is to grow by less than 2 %, and grew by {grown} %")
+    if grown > MOST_GROWTH:
+        found.append(f"the long walk, in which memory is to grow by less than {MOST_GROWTH} %, and grew by {grown} %")
+    found += _failures_of_server(report["server"]) if "server" in report else []
     for name, equal in report.get("repeats", {}).get("bit_equal", {}).items():
         found += [] if equal else [f"{name}: frames are not the same to the bit"]
+    return found
+
+
+def _failures_of_server(server: dict[str, Any]) -> list[str]:
+    hour, found = server["hour"], []
+    if server["fair_share"] < LEAST_SHARE:
+        found.append(
+            f"walkers are to keep {LEAST_SHARE:.0%} of their share in a crowd, and kept {server['fair_share']:.0%}"
+        )
+    if hour["growth_percent"] > MOST_GROWTH:
+        found.append(
+            f"memory of the server is to grow by less than {MOST_GROWTH} %, and grew by {hour['growth_percent']} %"
+        )
+    for name in ("descriptors", "threads"):
+        before, after = hour[name]
+        found += [f"the server has {after} {name} after a crowd, and had {before} before"] if after > before else []
+    if server.get("full") and hour["made"] < hour["connections"]:
+        found.append(f"an hour brings {hour['connections']} connections to the server, and {hour['made']} were made")
+    if server["leaks"]:
+        found.append(f"the server tells what nobody should know: {sorted(server['leaks'])}")
     return found

@@ -1,5 +1,6 @@
 """Markdown of the reliability report: no figure is typed by hand."""
 
+from statistics import median
 from typing import Any
 
 from ctxmem_env.selftest.report import failures
@@ -27,6 +28,10 @@ def reliability_summary(report: dict[str, dict[str, Any]]) -> str:
         lost = sum(bool(fault["lost"] or fault["left"]) for fault in faults)
         tried = f"{len(faults)} times, {len({fault['writer'] for fault in faults})} kinds of files"
         rows.append(("full disk, read-only folder, signals", tried, f"{_count(lost, 'former file')} lost or littered"))
+    if "server" in report:
+        server = report["server"]
+        crowd = f"{server['clients']} clients, {server['hour']['made']:,} connections"
+        rows.append(("a crowd at the web page", crowd, _server_text(server)))
     if "soak" in report:
         soak = report["soak"]
         came = f"{_count(soak['not_finite'], 'value')} not finite; memory grew by {soak['growth_percent']} % over the "
@@ -67,6 +72,8 @@ def reliability_section(report: dict[str, dict[str, Any]]) -> str:
         parts += ["### Kills", _table(heads, rows)]
     if "faults" in report:
         parts += ["### Faults", _table(("fault", "file", "by", "what came"), _fault_rows(report["faults"]["faults"]))]
+    if "server" in report:
+        parts += ["### A crowd at the web page", *_server_section(report["server"])]
     if "soak" in report:
         parts += ["### A long walk", _soak_text(report["soak"])]
     return "\n\n".join([*parts, _where(report)])
@@ -95,13 +102,49 @@ def _soak_text(soak: dict[str, Any]) -> str:
     )
 
 
+def _server_text(server: dict[str, Any]) -> str:
+    hour = server["hour"]
+    return (
+        f"{server['walkers']} good visitors keep {server['fair_share']:.0%} of their share; memory grew by "
+        f"{hour['growth_percent']} % over the last 80 %; file descriptors from {hour['descriptors'][0]} to "
+        f"{hour['descriptors'][1]}, threads from {hour['threads'][0]} to {hour['threads'][1]}; "
+        f"{_count(sum(server['leaks'].values()), 'text')} told that nobody should know"
+    )
+
+
+def _server_section(server: dict[str, Any]) -> list[str]:
+    rates, slowest, hour, crowd = (server[name] for name in ("steps_per_second", "slowest_s", "hour", "crowd"))
+    who = {
+        "quiet": f"{server['walkers']} of {server['places']} walkers, one in each place",
+        "alone": f"{server['walkers']} walkers, and nobody else",
+        "flood": f"{server['walkers']} walkers, and {server['clients']} others for the other places",
+    }
+    rows = [
+        (text, ", ".join(f"{rate:.1f}" for rate in rates[kind]), f"{median(rates[kind]):.1f}", f"{slowest[kind]:.2f} s")
+        for kind, text in who.items()
+    ]
+    kinds = ", ".join(f"{name.removesuffix(' ended')} {n:,}" for name, n in sorted(crowd.items()) if "ended" in name)
+    weights = hour["resident_mb"]
+    return [
+        _table(("who is there", "steps a second of the walkers, in each round", "median", "slowest frame"), rows),
+        f"In a flood the crowd sent {crowd['messages']:,} messages over {crowd['connections']:,} connections, at most "
+        f"{server['messages_per_second']:,.0f} and {server['connections_per_second']:,.0f} a second; connections that "
+        f"were ended, by what they did: {kinds}. Then it made {hour['made']:,} connections and sent "
+        f"{hour['crowd']['messages']:,} messages in {hour['seconds']:,.0f} s, where an hour of the flood brings "
+        f"{hour['connections']:,} connections: resident memory from {weights[0]:,.0f} to {weights[-1]:,.0f} MB. "
+        f"{_server_text(server)}.",
+    ]
+
+
 def _parser_row(told: dict[str, Any]) -> tuple[str, ...]:
     counts = (f"{told[name]:,}" for name in ("inputs", "guided", "accepted"))
     return (*counts, f"{told['slowest_ms']:,.0f} ms", str(len(told["findings"])))
 
 
 def _where(report: dict[str, dict[str, Any]]) -> str:
-    machines = {f"{told['machine']['cpu']}, torch {told['machine']['torch']}" for told in report.values()}
+    tried = [*report.values(), *report.get("fuzz", {}).get("parsers", {}).values()]
+    machines = [told["machine"] for told in tried if "machine" in told]
+    machines = {f"{machine['cpu']}, torch {machine['torch']}" for machine in machines}
     whole = all(told.get("full", True) for told in report.values())
     return f"`ctxmem selftest{' --full' if whole else ''}`; {'; '.join(sorted(machines))}."
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.config import TrainConfig
+from ctxmem_env.generator.enlarge import enlarge, patch_ratio
 from ctxmem_env.generator.locate import find_generator
 from ctxmem_env.generator.store import read_generator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -119,13 +120,16 @@ class Run:
     def _initial(self) -> dict[str, Tensor]:
         """The weights of `config.init`."""
         start, config = read_generator(find_generator(self.config.init)).transformer, self.model.config
-        for name in ARGUMENTS:
-            if start.config[name] != config[name]:
-                raise ValueError(
-                    f"init={self.config.init!r} is a model with {name}={start.config[name]}, the config asks for "
-                    f"{config[name]}; give both the same shape, or leave init out"
-                )
-        return start.state_dict()
+        small, large = ({name: each[name] for name in ARGUMENTS} for each in (start.config, config))
+        ratio = patch_ratio(small, large)
+        if ratio is None:
+            name = next(name for name in ARGUMENTS if small[name] != large[name])
+            raise ValueError(
+                f"init={self.config.init!r} is a model with {name}={small[name]}, the config asks for {large[name]}; "
+                "give both the same shape, or height, width and patch_size that are all larger by one whole factor, "
+                "or leave init out"
+            )
+        return enlarge(start.state_dict(), small["patch_size"], ratio)
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict) -> None:
         if facts["model"] != dict(self.config.model):

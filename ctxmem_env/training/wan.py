@@ -4,8 +4,9 @@
     accelerate launch -m ctxmem_env train configs/wan_1_3b.yaml
 
 What is trained is the camera encoder, and LoRA or all weights beside it. A run that was cut off goes on from its last
-checkpoint. How many processes there are, and whether they shard the weights (FSDP, with `ContextBlock` as the class to
-wrap), is accelerate's configuration; with FSDP a checkpoint holds no moments of the optimiser.
+checkpoint. How many processes there are, and whether they shard the weights (FSDP 2, with `ContextBlock` as the class
+to wrap and FULL_STATE_DICT), is accelerate's configuration; with FSDP a checkpoint holds no moments of the optimiser.
+accelerate shards on accelerators alone: processes on CPUs each keep the whole.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from ctxmem_env.device import resolve_device
 from ctxmem_env.generator.wan.folders import Base, Found, find_wan
 from ctxmem_env.generator.wan.generator import WanGenerator
 from ctxmem_env.generator.wan.options import TEMPORAL
-from ctxmem_env.generator.wan.store import add_lora, build, is_adapter, make_base, save_adapter
+from ctxmem_env.generator.wan.store import add_lora, build, check_base, is_adapter, make_base, save_adapter
 from ctxmem_env.generator.wan.transformer import ContextTransformer, camera_numbers
 from ctxmem_env.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from ctxmem_env.training.wan_config import WanTrainConfig
@@ -63,11 +64,12 @@ def train_wan(config: WanTrainConfig, out: Path, device: str = "cpu", quiet: boo
     out.mkdir(parents=True, exist_ok=True)
     with accelerator.main_process_first():
         base = open_base(config, out)
+    check_base(base)
     generator = build(Found(base, None), accelerator.device)
     generator.options = config.use
     transformer = prepare(generator.transformer, config)
-    parameters = [p for p in transformer.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    learning = [p for p in transformer.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=config.learning_rate, weight_decay=config.weight_decay)
     latest, step, spent = out / "latest.safetensors", 0, 0.0
     if latest.exists():
         tensors, facts = load_checkpoint(latest)
@@ -76,6 +78,7 @@ def train_wan(config: WanTrainConfig, out: Path, device: str = "cpu", quiet: boo
         transformer.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")}, strict=False)
         step, spent = facts["step"], facts["seconds"]
     model, wrapped = accelerator.prepare(transformer, optimizer)
+    parameters = [p for p in model.parameters() if p.requires_grad]  # shards, where FSDP made some
     sharded = accelerator.distributed_type.name == "FSDP"
     if step and not sharded:
         restore_optimizer(optimizer, tensors, "optimizer")

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from ctxmem_env.viewer.guard import PROTOCOL
 from ctxmem_env.viewer.house import House
@@ -24,6 +25,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_PIECE = 1 << 18  # bytes of a download that wait for a slow visitor
 _DEFAULT_FOV = 65.0  # degrees, of a phone's camera
 
 
@@ -43,7 +45,7 @@ def make_app(house: House) -> FastAPI:
     _add_page(app)
 
     @app.get("/api/offer")
-    def offer() -> dict:
+    async def offer() -> dict:
         return house.offer.describe()
 
     @app.websocket("/api/walk")
@@ -61,40 +63,37 @@ def make_app(house: House) -> FastAPI:
         distance: float | None = None,
         x_visit: Annotated[str, Header()] = "",
     ) -> dict:
-        visitor = _find(house, x_visit)
-        data = b"".join([chunk async for chunk in _upload(request)])
-        choice = house.offer.choose({}, visitor.visit.choice)
-        await _show(house, visitor, visitor.visit.photograph, choice, data, fov, distance)
+        async with _transfer(_find(house, x_visit)) as visitor:
+            data = b"".join([chunk async for chunk in _upload(request)])
+            choice = house.offer.choose({}, visitor.visit.choice)
+            await _show(house, visitor, visitor.visit.photograph, choice, data, fov, distance)
         return {}
 
     @app.post("/api/world")
     async def load(request: Request, x_visit: Annotated[str, Header()] = "") -> dict:
-        visitor = _find(house, x_visit)
-        with tempfile.TemporaryDirectory(prefix="ctxmem-") as folder:
-            path = Path(folder) / "world.ctxworld"
-            with path.open("wb") as file:
-                async for chunk in _upload(request):
-                    file.write(chunk)
-            await _show(house, visitor, visitor.visit.load, path)
+        async with _transfer(_find(house, x_visit)) as visitor:
+            with tempfile.TemporaryDirectory(prefix="ctxmem-") as folder:
+                path = Path(folder) / "world.ctxworld"
+                with path.open("wb") as file:
+                    async for chunk in _upload(request):
+                        file.write(chunk)
+                await _show(house, visitor, visitor.visit.load, path)
         return {}
 
     @app.get("/api/world")
     async def save(x_visit: Annotated[str, Header()] = "") -> Response:
         visitor = _find(house, x_visit)
-        return _download(await visitor.work(house.workers, visitor.visit.save), "world.ctxworld")
+        return _Download(visitor, lambda: visitor.work(house.workers, visitor.visit.save), "world.ctxworld")
 
     @app.get("/api/video")
     async def film(x_visit: Annotated[str, Header()] = "") -> Response:
         visitor = _find(house, x_visit)
-        if visitor.filming:
-            raise HTTPException(409, "a video is being made already; wait for it.")
-        visitor.filming = True
-        try:
-            make = await visitor.work(house.workers, visitor.visit.film)
-            video = await asyncio.get_running_loop().run_in_executor(house.workers, make)
-        finally:
-            visitor.filming = False
-        return _download(video, "walk.mp4", "video/mp4")
+
+        async def make() -> bytes:
+            made = await visitor.work(house.workers, visitor.visit.film)
+            return await asyncio.get_running_loop().run_in_executor(house.workers, made)
+
+        return _Download(visitor, make, "walk.mp4", "video/mp4")
 
     return app
 
@@ -105,7 +104,14 @@ def _add_page(app: FastAPI) -> None:
         if path.suffix in _TYPES:
             response = Response(path.read_bytes(), media_type=_TYPES[path.suffix])
             name = "" if path.name == "index.html" else path.name
-            app.get(f"/{name}")(lambda response=response: response)
+            app.get(f"/{name}")(_gives(response))
+
+
+def _gives(response: Response) -> Callable[[], Awaitable[Response]]:
+    async def give() -> Response:  # in the loop: a thread for each of a crowd would be dear
+        return response
+
+    return give
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -149,6 +155,8 @@ async def _upload(request: Request) -> AsyncIterator[bytes]:
                 if size > UPLOAD_BYTES:
                     raise too_large
                 yield chunk
+    except ClientDisconnect:
+        raise HTTPException(400, "the upload was broken off.") from None
     except TimeoutError:
         raise HTTPException(408, f"the upload took more than {UPLOAD_SECONDS:g} seconds.") from None
 
@@ -161,5 +169,30 @@ async def _show(house: House, visitor: Visitor, function, *arguments) -> None:
     house.rounds.wake()
 
 
-def _download(data: bytes, name: str, kind: str = "application/octet-stream") -> Response:
-    return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+@asynccontextmanager
+async def _transfer(visitor: Visitor) -> AsyncIterator[Visitor]:
+    """What a visitor uploads or downloads lies in memory meanwhile, so it is one thing at a time."""
+    if visitor.transfer.locked():
+        raise HTTPException(409, "something is being uploaded or downloaded here already; wait for it.")
+    async with visitor.transfer:
+        yield visitor
+
+
+class _Download(Response):
+    """A file that `make` gives, and that the visitor takes piece by piece."""
+
+    def __init__(
+        self, visitor: Visitor, make: Callable[[], Awaitable[bytes]], name: str, kind: str = "application/octet-stream"
+    ):
+        super().__init__(media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+        self._visitor, self._make = visitor, make
+
+    async def __call__(self, scope, receive, send) -> None:
+        async with _transfer(self._visitor):
+            data = await self._make()
+            length = str(len(data)).encode()
+            headers = [(name, length if name == b"content-length" else value) for name, value in self.raw_headers]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            for at in range(0, len(data), _PIECE):
+                await send({"type": "http.response.body", "body": data[at : at + _PIECE], "more_body": True})
+            await send({"type": "http.response.body", "body": b""})

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,7 @@ from ctxmem_env.viewer.visitor import Visitor
 _WORKERS = 2  # threads that open, load, save and film
 _PATIENCE = 5  # by how much they are nicer than those that step
 _MESSAGES = 60.0  # a second, of one visitor
-_OPENINGS = 1 / 3  # a second, of one visitor
+_OPENINGS, _AT_ONCE = 1 / 3, 5  # a second, of one place, and at once
 _LOOK = 2.0  # seconds between two looks at who is idle
 
 
@@ -29,7 +30,8 @@ class House:
     """The visitors, and what they may do.
 
     Attributes:
-        visitors: those who have a place, by their key.
+        visitors: those who have a place, by their key. A place is free again when nothing is done for it any more, and
+            remembers what was opened there: who comes back again and again gets no more done than who stays.
         counts: how many came, were turned away because all places were taken, or lost theirs.
     """
 
@@ -39,6 +41,7 @@ class House:
         self.counts = {"visitors": 0, "turned_away": 0, "dismissed": 0, "most_at_once": 0}
         self.workers = ThreadPoolExecutor(_WORKERS, "work", initializer=_be_patient)
         self.rounds = Rounds(self.visitors.values, limits.visitors, limits.fps)
+        self._places = deque(Bucket(_OPENINGS, _AT_ONCE) for _ in range(limits.visitors))  # free, the longest so first
         self._tasks: set[asyncio.Task] = set()
 
     def warm_up(self) -> None:
@@ -65,7 +68,7 @@ class House:
             await websocket.send_json({"type": "error", "text": text, "full": True})
             await websocket.close(1013)
             return
-        visitor = Visitor(websocket, Visit(self.offer))
+        visitor = Visitor(websocket, Visit(self.offer), self._places.popleft())
         self.visitors[visitor.key] = visitor
         self.counts["visitors"] += 1
         self.counts["most_at_once"] = max(self.counts["most_at_once"], len(self.visitors))
@@ -75,7 +78,7 @@ class House:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             visitor.gone = True
-            self.visitors.pop(visitor.key, None)
+            visitor.left.set()
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
@@ -83,10 +86,11 @@ class House:
                 async with asyncio.timeout(1):
                     await websocket.close(1000 if visitor.goodbye is None else 1008, visitor.goodbye)
             self.rounds.wake()
+            async with visitor.lock, visitor.transfer:
+                self._free(visitor)
 
     async def _listen(self, visitor: Visitor) -> None:
-        messages, openings = Bucket(_MESSAGES, _MESSAGES), Bucket(_OPENINGS, 5)
-        mistakes = 0
+        messages, mistakes = Bucket(_MESSAGES, _MESSAGES), 0
         while not visitor.gone:
             await asyncio.sleep(messages.take())  # unread messages hold back whoever sends more
             try:
@@ -96,7 +100,7 @@ class House:
             if received["type"] == "websocket.disconnect":
                 return
             try:
-                self._obey(visitor, parse(received.get("text")), openings)
+                self._obey(visitor, parse(received.get("text")))
             except ValueError as error:
                 mistakes += 1
                 visitor.fail(error)
@@ -105,7 +109,7 @@ class House:
                     return
             visitor.heard = time.monotonic()
 
-    def _obey(self, visitor: Visitor, message: dict[str, Any], openings: Bucket) -> None:
+    def _obey(self, visitor: Visitor, message: dict[str, Any]) -> None:
         if message["type"] == "move":
             action = parse_action(message.get("action"))
             _ = visitor.visit.env
@@ -118,7 +122,7 @@ class House:
             choice = self.offer.choose(message, visitor.visit.choice)
             waiting, visitor.opening = visitor.opening is not None, choice
             if not waiting:
-                self._start(visitor, self._open(visitor, openings.take()))
+                self._start(visitor, self._open(visitor, visitor.openings.take()))
 
     def _start(self, visitor: Visitor, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -127,7 +131,13 @@ class House:
 
     async def _open(self, visitor: Visitor, wait: float) -> None:
         """Opens what was chosen last, after a while if this visitor has opened much."""
-        await asyncio.sleep(wait)
+        try:
+            async with asyncio.timeout(wait):
+                await visitor.left.wait()
+            visitor.openings.give_back()
+            return
+        except TimeoutError:
+            pass
         try:
             frame = await visitor.work(self.workers, self._open_newest, visitor)
         except Exception as error:
@@ -150,10 +160,11 @@ class House:
 
     def _make_room(self) -> bool:
         """Whether there is a place for one more; who has been idle for long gives way."""
-        if len(self.visitors) < self.limits.visitors:
+        if self._places:
             return True
-        idlest = min(self.visitors.values(), key=lambda visitor: visitor.heard)
-        if time.monotonic() - idlest.heard < self.limits.yield_seconds:
+        idle = [one for one in self.visitors.values() if not one.lock.locked() and not one.transfer.locked()]
+        idlest = min(idle, key=lambda visitor: visitor.heard, default=None)
+        if idlest is None or time.monotonic() - idlest.heard < self.limits.yield_seconds:
             return False
         self._dismiss(idlest, "somebody else needed the place")
         return True
@@ -170,8 +181,12 @@ class House:
     def _dismiss(self, visitor: Visitor, reason: str) -> None:
         self.counts["dismissed"] += 1
         visitor.goodbye, visitor.gone = reason, True
-        self.visitors.pop(visitor.key, None)
+        self._free(visitor)
         visitor.tell(type="error", text=f"{reason}; open the page again to go on.")
+
+    def _free(self, visitor: Visitor) -> None:
+        if self.visitors.pop(visitor.key, None) is not None:
+            self._places.append(visitor.openings)
 
 
 def _be_patient() -> None:

@@ -43,3 +43,7 @@ class Bucket:
         self._filled = min(self._burst, self._filled + self._rate * (now - self._at)) - 1
         self._at = now
         return max(0.0, -self._filled / self._rate)
+
+    def give_back(self) -> None:
+        """One event that was counted does not come."""
+        self._filled = min(self._burst, self._filled + 1)

@@ -58,6 +58,7 @@ class Serving:
             ws_max_size=MESSAGE_BYTES,
             ws_per_message_deflate=False,  # frames are packed already
             log_config=None,
+            log_level="error",  # no line for each request that makes no sense
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -1,12 +1,14 @@
 """Connections that do not keep what they hold: deadlines and bounds that uvicorn leaves open."""
 
+from asyncio import TimerHandle
+
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ctxmem_env.viewer.limits import CONNECTIONS, HTTP_SECONDS, REQUEST_SECONDS, SEND_SECONDS, Bucket
 
 _FRAGMENTS = 64  # of a message
-_PINGS = 5.0  # a second
+_PINGS = 5.0  # a second, and pongs
 
 
 class Http(H11Protocol):
@@ -45,17 +47,31 @@ class WebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self._pings = Bucket(_PINGS, 4 * _PINGS)
+        self._end: TimerHandle | None = None
 
     def on_task_complete(self, task):
         super().on_task_complete(task)
-        self.loop.call_later(SEND_SECONDS, self.transport.abort)
+        if not self.disconnected:
+            self._end = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc):
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
 
     def handle_ping(self):
         super().handle_ping()
-        if self._pings.take() > 0:
-            self.transport.abort()
+        self._count_ping()
+
+    def handle_pong(self, event):
+        super().handle_pong(event)
+        self._count_ping()
 
     def handle_cont(self, event):
         super().handle_cont(event)
         if len(self.frames) > _FRAGMENTS:
+            self.transport.abort()
+
+    def _count_ping(self) -> None:
+        if self._pings.take() > 0:
             self.transport.abort()

@@ -7,14 +7,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fastapi import WebSocket
 
 from ctxmem_env.viewer.choice import Choice
-from ctxmem_env.viewer.limits import SEND_SECONDS
+from ctxmem_env.viewer.limits import SEND_SECONDS, Bucket
 from ctxmem_env.viewer.visit import Visit
+
+if TYPE_CHECKING:
+    from fastapi import WebSocket
 
 log = logging.getLogger("ctxmem_env.viewer")
 INTERNAL = "something went wrong in the server; its log tells what. The world is as it was."
@@ -26,25 +28,26 @@ class Visitor:
 
     Attributes:
         key: what the page shows to upload and download; nobody else can guess it.
-        lock: held by whoever works on `visit`.
+        openings: of worlds, how many are due.
+        lock: held by whoever works on `visit`; transfer: while something is uploaded or downloaded.
         wish: the action that is to be carried out next, float32 (4,), or None.
         opening: the choice that is to be opened next, or None.
         due: when the next step may begin, on the clock of `time.monotonic`.
         heard: when something was last asked for.
-        gone: nothing more is done for this one; goodbye: why, if not by its own wish.
+        gone: nothing more is done for this one; goodbye: why, if not by its own wish; left: set once it is gone.
     """
 
-    def __init__(self, websocket: WebSocket, visit: Visit):
-        self.websocket, self.visit = websocket, visit
+    def __init__(self, websocket: "WebSocket", visit: Visit, openings: Bucket):
+        self.websocket, self.visit, self.openings = websocket, visit, openings
         self.key = secrets.token_urlsafe(16)
-        self.lock = asyncio.Lock()
+        self.lock, self.transfer = asyncio.Lock(), asyncio.Lock()
         self.wish: np.ndarray | None = None
         self.opening: Choice | None = None
         self.due = 0.0
         self.heard = time.monotonic()
         self.gone = False
         self.goodbye: str | None = None
-        self.filming = False
+        self.left = asyncio.Event()
         self.steps = 0
         self._frame: bytes | None = None
         self._texts: deque[dict[str, Any]] = deque(maxlen=_TEXTS)
@@ -85,10 +88,13 @@ class Visitor:
     async def work(self, pool: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function of `visit` returns, once no step and no other work is going on; in a thread of the pool."""
         async with self.lock:
-            if self.gone:
-                raise ValueError("the visitor is gone.")
             self.heard = time.monotonic()
-            return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(pool, self._unless_gone, function, *arguments)
+
+    def _unless_gone(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self.gone:  # while it waited for its turn
+            raise ValueError("the visitor is gone.")
+        return function(*arguments)
 
     def fail(self, error: BaseException) -> None:
         """Tell the page of an error: its text where it was meant for the user, and no more than that otherwise."""

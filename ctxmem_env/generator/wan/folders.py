@@ -24,16 +24,24 @@ from ctxmem_env.generator.wan.options import SPATIAL, TEMPORAL, WanOptions, opti
 PREFIX = "wan:"
 FORMAT = "ctxmem-wan-adapter-1"
 _SHAPE = ("num_layers", "num_attention_heads", "attention_head_dim", "ffn_dim", "freq_dim", "text_dim", "patch_size")
+# Of a base: beyond all that there are, and such that a network of these sizes is made in seconds.
+_MOST = {
+    "transformer": {"num_layers": 256, "num_attention_heads": 256, "attention_head_dim": 1024, "ffn_dim": 1 << 17}
+    | {"freq_dim": 1 << 14, "text_dim": 1 << 16, "in_channels": 1024, "rope_max_seq_len": 1 << 16},
+    "vae": {"base_dim": 4096, "z_dim": 1024, "num_res_blocks": 64},
+}
 _FETCHED = ["*.json", "*.safetensors", "tokenizer/*"]
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base checkpoint: its folder, the shape of its transformer, and whether it has a text encoder."""
+    """A base checkpoint: its folder, the shape of its transformer, whether it has a text encoder, and, of transformer
+    and vae, names and shapes of their tensors."""
 
     folder: Path
     architecture: dict[str, Any]
     takes_text: bool
+    shapes: dict[str, dict[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,17 @@ def read_base(folder: Path) -> Base:
     architecture = {name: transformer.get(name) for name in (*_SHAPE, "in_channels")}
     if any(value is None for value in architecture.values()):
         refuse(folder, f"has a transformer/config.json without {[n for n, v in architecture.items() if v is None]}")
-    if list(architecture["patch_size"]) != [1, 2, 2]:
-        refuse(folder, f"has a transformer with patch_size={architecture['patch_size']}; expected [1, 2, 2]")
-    for part in ("transformer", "vae"):
-        _read_weights(folder, part)
+    if architecture["patch_size"] != [1, 2, 2]:
+        refuse(folder, f"has a transformer with patch_size={architecture['patch_size']!r}; expected [1, 2, 2]")
+    for part, config in (("transformer", transformer), ("vae", vae)):
+        for name, most in _MOST[part].items():
+            if name in config and not (type(config[name]) is int and 0 < config[name] <= most):
+                refuse(folder, f"has a {part} with {name}={_short(config[name])}; expected an integer in [1, {most}]")
+    shapes = {part: _read_weights(folder, part) for part in ("transformer", "vae")}
     takes_text = (folder / "text_encoder" / "config.json").is_file() and (folder / "tokenizer").is_dir()
-    return Base(folder, architecture, takes_text)
+    if takes_text:
+        _read_weights(folder, "text_encoder", "model.safetensors")
+    return Base(folder, architecture, takes_text, shapes)
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -155,11 +168,13 @@ def read_shapes(path: Path, folder: Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError(f"a header of {length} bytes")
             header = json.loads(file.read(length))
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        if not all(_are_sizes(entry["shape"]) and _are_sizes(entry["data_offsets"]) for entry in entries.values()):
+            raise ValueError("shapes or places that are none")
         ends = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
         if path.stat().st_size != 8 + length + ends:
             raise ValueError(f"{path.stat().st_size} bytes, of which its header tells {8 + length + ends}")
         return {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    except (ValueError, LookupError, TypeError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
         refuse(folder, f"has a {path.name} that is truncated or altered ({error}); fetch it again")
 
 
@@ -167,18 +182,37 @@ def refuse(folder: Path, why: str) -> NoReturn:
     raise ValueError(f"model='{PREFIX}{folder}' {why}.")
 
 
-def _read_weights(folder: Path, part: str) -> None:
-    """Whether the weights of a part are whole, by their headers."""
-    name = "diffusion_pytorch_model.safetensors"
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
+
+
+def _short(value: Any) -> str:
+    return repr(value) if len(repr(value)) < 40 else f"{repr(value)[:40]}..."
+
+
+def _read_weights(
+    folder: Path, part: str, name: str = "diffusion_pytorch_model.safetensors"
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights of a part, which are whole by their headers."""
     files = [name]
     if (folder / part / f"{name}.index.json").is_file():
-        index = _read_json(folder, f"{part}/{name}.index.json")
-        files = sorted(set(index.get("weight_map", {}).values()))
+        placed = _read_json(folder, f"{part}/{name}.index.json").get("weight_map")
+        if not isinstance(placed, dict) or not all(_is_name(file) for file in placed.values()):
+            refuse(folder, f"has a {part}/{name}.index.json without a weight_map of names of files beside it")
+        files = sorted(set(placed.values()))
+    shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         if not (folder / part / file).is_file():
             refuse(folder, f"has no {part}/{file}; weights are read from safetensors alone")
-        if not sum(map(prod, read_shapes(folder / part / file, folder).values())):
+        found = read_shapes(folder / part / file, folder)
+        if not sum(map(prod, found.values())):
             refuse(folder, f"has a {part}/{file} without weights")
+        shapes |= found
+    return shapes
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[\w-][\w.-]*", value) is not None
 
 
 def _is_lora(value: Any) -> bool:
@@ -206,8 +240,8 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
         content = json.loads((folder / name).read_text())
     except FileNotFoundError:
         refuse(folder, f"has no {name}; expected a base in the layout of diffusers' WanPipeline, or an adapter on one")
-    except (OSError, ValueError) as error:
-        refuse(folder, f"has a {name} that cannot be read ({error})")
+    except (OSError, ValueError, RecursionError) as error:
+        refuse(folder, f"has {name}, which cannot be read ({error})")
     if not isinstance(content, dict):
-        refuse(folder, f"has a {name} that is no JSON object")
+        refuse(folder, f"has {name}, which is no JSON object")
     return content

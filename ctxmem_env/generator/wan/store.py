@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ctxmem_env.atomic import whole_folder
 from ctxmem_env.generator.wan.folders import FORMAT, Adapter, Base, Found, find_wan, read_base, refuse
 from ctxmem_env.generator.wan.generator import WanGenerator
 from ctxmem_env.generator.wan.options import WanOptions
@@ -26,13 +24,14 @@ _TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]  
 def load_wan(model: str, device: torch.device) -> WanGenerator:
     """The generator of `model`, "wan:" and a folder or hub id. What is broken is refused before a tensor is loaded."""
     found = find_wan(model)
+    check_base(found.base)
     if found.adapter is not None:
         check_adapter(found.adapter, found.base)
     return build(found, device)
 
 
 def build(found: Found, device: torch.device) -> WanGenerator:
-    """The generator of a base and an adapter that fit each other, in bfloat16 on a GPU."""
+    """The generator of a base and an adapter that were checked, in bfloat16 on a GPU."""
     adapter = found.adapter
     tensors = None if adapter is None else _finite(adapter)
     fast = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -81,11 +80,9 @@ def save_adapter(
 
     Other arguments as in adapter.json, see `folders`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, aside = (Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) for _ in range(2))
-    try:
+    with whole_folder(folder) as new:
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        weights = temporary / "adapter.safetensors"
+        weights = new / "adapter.safetensors"
         save_file(tensors, weights)
         with weights.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -98,16 +95,7 @@ def save_adapter(
             "trained": trained,
             "sha256": sha256,
         }
-        (temporary / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
-        os.chmod(temporary, 0o755)
-        if folder.exists():
-            os.rename(folder, aside / folder.name)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not folder.exists() and (aside / folder.name).exists():
-            os.rename(aside / folder.name, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        (new / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
     return folder
 
 
@@ -120,11 +108,37 @@ def make_base(folder: Path, transformer: dict[str, Any], vae: dict[str, Any], se
     return read_base(folder)
 
 
+def check_base(base: Base) -> None:
+    """ValueError unless its weights are those of networks as its configurations describe them, which are made without
+    weights.
+
+    Tensors that no such network has are passed over, as diffusers does, unless they are of further layers.
+    """
+    for part, kind in (("transformer", WanTransformer3DModel), ("vae", AutoencoderKLWan)):
+        try:
+            with torch.device("meta"):
+                network = kind.from_config(kind.load_config(base.folder / part))
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            refuse(base.folder, f"has {part}/config.json, of which no network can be made ({error})")
+        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        layers = {name for name in base.shapes[part] if name.startswith("blocks.")}
+        for name in sorted(expected.keys() | layers):
+            if expected.get(name) != base.shapes[part].get(name):
+                refuse(
+                    base.folder,
+                    f"has a {part} whose {name} is {base.shapes[part].get(name, 'missing')}, and by its config.json "
+                    f"{expected.get(name, 'none')}: the two are not of one model",
+                )
+
+
 def check_adapter(adapter: Adapter, base: Base) -> None:
     """ValueError unless its tensors are those of a network of the base's shape, which is made without weights."""
     config = WanTransformer3DModel.load_config(base.folder / "transformer")
     with torch.device("meta"):
-        transformer = ContextTransformer(WanTransformer3DModel.from_config(config))
+        try:
+            transformer = ContextTransformer(WanTransformer3DModel.from_config(config))
+        except Exception as error:  # whatever comes of values that nobody wrote
+            refuse(base.folder, f"has a transformer/config.json of which no network can be made ({error})")
         if adapter.lora is not None:
             add_lora(transformer, **adapter.lora)
     expected = {

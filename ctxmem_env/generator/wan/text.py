@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ctxmem_env.generator.wan.folders import PREFIX
+
 _LENGTH = 512  # tokens that Wan was trained with; what a prompt does not fill is zero
 _KEPT = 256  # prompts whose numbers are kept
 
@@ -63,6 +65,12 @@ class PromptEncoder:
                 'prompts need transformers, which is not installed; run `pip install "ctxmem-env[large]"`.'
             ) from error
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        encoder = UMT5EncoderModel.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", trust_remote_code=False)
+        try:
+            encoder = UMT5EncoderModel.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", trust_remote_code=False)
+        except Exception as error:  # whatever the libraries raise for files that are missing, cut or of another model
+            raise ValueError(
+                f"model='{PREFIX}{self.folder}' has a text_encoder/ or tokenizer/ that cannot be loaded "
+                f"({type(error).__name__}: {str(error)[:200]}); fetch them again, or remove both."
+            ) from error
         return tokenizer, encoder.eval().requires_grad_(False).to(self.device)
