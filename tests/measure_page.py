@@ -161,6 +161,7 @@ def measure(model="nano", numbers=(1, 4), seconds=10.0, repeats=3):
                 row["spent"].append(spent)
                 row["firsts"] += firsts
                 row["clients"].append(measure_clients(address, number, seconds))
+                print(f"{number}: {rates}, {spent}, {firsts}, {row['clients'][-1]}", file=sys.stderr)
     return {
         "bench": "page",
         "machine": describe(),
@@ -173,6 +174,7 @@ def measure(model="nano", numbers=(1, 4), seconds=10.0, repeats=3):
             {
                 "number": number,
                 "frames_per_second": round(statistics.median(map(statistics.mean, row["rates"])), 2),
+                "by_repeat": [[round(rate, 2) for rate in rates] for rates in row["rates"]],
                 "slowest": round(statistics.median(map(min, row["rates"])), 2),
                 "fastest": round(statistics.median(map(max, row["rates"])), 2),
                 "first_frame_s": round(statistics.median(row["firsts"]) / 1e3, 3),

@@ -387,6 +387,7 @@ def test_help_is_quick_and_loads_no_torch():
 
 @pytest.mark.slow
 def test_tiny_training_runs_from_the_command_line(run, tmp_path):
-    results, _ = run("train", CONFIGS / "tiny.yaml", "--out", tmp_path / "tiny", "--quiet")
+    results, err = run("train", CONFIGS / "tiny.yaml", "--out", tmp_path / "tiny", "--quiet")
+    assert err == ""
     assert results["out"] == str(tmp_path / "tiny")
     assert results["steps"] == 20
