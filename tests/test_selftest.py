@@ -246,6 +246,19 @@ def test_a_server_in_a_small_crowd_gives_its_visitors_their_share_and_keeps_noth
     assert "steps a second of the walkers" in reliability_section({"server": told})
 
 
+def test_without_the_extra_the_server_is_left_out_or_says_what_to_install(fail, monkeypatch):
+    assert report.parts_here() == tuple(report.PARTS)
+    monkeypatch.setattr(report, "find_spec", lambda name: None)
+    assert "server" not in report.parts_here()
+    assert "pip install 'ctxmem-env[serve]'" in fail("selftest", "--parts", "server")
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_begin_tells_why():
+    with pytest.raises(RuntimeError, match=r"`ctxmem serve` did not begin: .*model='nono' is unknown"):
+        serve_under_load(QUICK, "nono")
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

@@ -190,9 +190,13 @@ def _server(load: Load, model: str) -> Iterator[tuple[str, subprocess.Popen]]:
         os.sched_setaffinity(0, other)
         lines: list[str] = []
         try:
-            address = next((line.split()[1] for line in process.stderr if "http://" in line), None)
-            if address is None:
-                raise RuntimeError("`ctxmem serve` did not begin.")
+            for line in process.stderr:
+                lines.append(line)
+                if "http://" in line:
+                    break
+            else:
+                raise RuntimeError(f"`ctxmem serve` did not begin: {''.join(lines[-5:])}")
+            address = line.split()[1]
             reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
             reader.start()
             yield address, process
