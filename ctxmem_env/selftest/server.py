@@ -16,8 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -43,10 +43,10 @@ class Load:
     messages: float = 1000.0
     connections: float = 10.0
     rounds: int = 5
-    seconds: float = 6.0
+    seconds: float = 8.0
     returns: int = 36_000  # connections while the process is weighed, as many as in an hour
     rush: float = 400.0  # of them a second
-    weighings: int = 15
+    weighings: int = 8
 
 
 QUICK = Load(clients=40, rounds=1, seconds=3.0, returns=200, rush=100.0, weighings=3)
@@ -89,10 +89,10 @@ async def _try(load: Load, address: str, process: "_Process", quiet: bool) -> di
         await _leave(fillers)
         await asyncio.sleep(_CALM)
         await measure("alone", [])
-        crowds = _crowd(address, load.clients, load.seconds + 2 * _CALM, load.messages, load.connections, number)
-        await asyncio.sleep(_CALM)
-        await measure("flood", [])
-        _add(crowd, await asyncio.to_thread(_what_it_did, crowds))
+        async with _crowd(load, address, load.seconds + 2 * _CALM, number) as did:
+            await asyncio.sleep(_CALM)
+            await measure("flood", [])
+            _add(crowd, json.loads(await did.read()))
         await asyncio.sleep(_CALM)
         fillers = [await _come(address) for _ in fillers]
     await _leave([*walkers, *fillers])
@@ -207,17 +207,20 @@ def _server(load: Load, model: str) -> Iterator[tuple[str, subprocess.Popen]]:
             os.sched_setaffinity(0, mine)
 
 
-def _crowd(
-    address: str, clients: int, seconds: float, messages: float, connections: float, seed: int
-) -> subprocess.Popen:
-    numbers = map(str, (clients, seconds, messages, connections, seed))
-    command = [sys.executable, "-m", "ctxmem_env.selftest.crowd", address, *numbers]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def _what_it_did(crowd: subprocess.Popen) -> dict[str, Any]:
-    with crowd:
-        return json.loads(crowd.stdout.read())
+@asynccontextmanager
+async def _crowd(load: Load, address: str, seconds: float, seed: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A crowd in a process of its own; in the end it tells what it did."""
+    numbers = map(str, (load.clients, seconds, load.messages, load.connections, seed))
+    words = ("-m", "ctxmem_env.selftest.crowd", address, *numbers)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, **pipes)
+    try:
+        yield process.stdout
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
 
 
 def _add(sums: dict[str, Any], told: dict[str, Any]) -> None:
