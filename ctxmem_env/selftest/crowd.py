@@ -85,14 +85,14 @@ class Crowd:
 
     async def message(self) -> None:
         """Wait until one more may be sent."""
-        self.counts["messages"] += 1
         await asyncio.sleep(self._messages.take())
+        self.counts["messages"] += 1
 
     async def client(self, kind: Callable[["Crowd"], Any]) -> None:
         """One client after the other, for ever."""
         while True:
-            self.counts["connections"] += 1
             await asyncio.sleep(self._connections.take())
+            self.counts["connections"] += 1
             with suppress(Exception):  # the server ends it, sooner or later
                 await kind(self)
             self.counts[f"{kind.__name__} ended"] += 1

@@ -86,6 +86,8 @@ def check_repeats(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
 
 
 def check_server(full: bool, folder: Path, quiet: bool) -> dict[str, Any]:
+    if "server" not in parts_here():
+        raise ValueError("the part server needs FastAPI; run `pip install 'ctxmem-env[serve]'`.")
     from ctxmem_env.selftest.server import QUICK, Load, serve_under_load
 
     return serve_under_load(Load() if full else QUICK, quiet=quiet)
