@@ -185,7 +185,7 @@ def measure(model="nano", numbers=(1, 4), seconds=10.0, repeats=3):
             }
             for number, row in rows.items()
         ],
-        "command": "python tests/measure_page.py",
+        "command": f"python tests/measure_page.py --browsers {' '.join(map(str, numbers))}",
     }
 
 
