@@ -82,6 +82,7 @@ class Crowd:
         self._messages, self._connections = Bucket(messages, 1), Bucket(connections, 1)
         self.counts: Counter[str] = Counter()
         self.leaks: Counter[str] = Counter()
+        self.over = False
 
     async def message(self) -> None:
         """Wait until one more may be sent."""
@@ -89,8 +90,8 @@ class Crowd:
         self.counts["messages"] += 1
 
     async def client(self, kind: Callable[["Crowd"], Any]) -> None:
-        """One client after the other, for ever."""
-        while True:
+        """One client after the other, until it is over."""
+        while not self.over:  # a group of tasks that fails while it is cancelled forgets that it was
             await asyncio.sleep(self._connections.take())
             self.counts["connections"] += 1
             with suppress(Exception):  # the server ends it, sooner or later
@@ -246,6 +247,7 @@ async def crowd_at(
     crowd = Crowd(address, messages, connections, seed)
     tasks = [asyncio.create_task(crowd.client(KINDS[kinds[i % len(kinds)]])) for i in range(clients)]
     await asyncio.wait(tasks, timeout=seconds)
+    crowd.over = True
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
