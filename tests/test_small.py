@@ -1,5 +1,6 @@
 """The packaged model for frames of 128 x 128 pixels."""
 
+import dataclasses
 import json
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 
 import ctxmem_env  # noqa: F401  registers the ids
 from ctxmem_env.evaluation.protocols import follow, true_walks
-from ctxmem_env.generator import Context, Generated, load_generator
+from ctxmem_env.generator import Generated, load_generator
 from ctxmem_env.generator.locate import PACKAGED
 from ctxmem_env.scenes import split_of, split_seeds
 
@@ -28,8 +29,8 @@ class Enlarged:
 
     def generate(self, poses, context, fov, num_steps, generators):
         frames = reduce(context.frames.flatten(0, 1)).unflatten(0, context.mask.shape)
-        given = Context(frames, context.depth[..., ::2, ::2], context.poses, context.mask, context.features, (), context.given)
-        view = self.generator.generate(poses, given, fov, num_steps, generators)
+        reduced = dataclasses.replace(context, frames=frames, depth=context.depth[..., ::2, ::2])
+        view = self.generator.generate(poses, reduced, fov, num_steps, generators)
         large = F.interpolate(view.frames.movedim(-1, 1).float(), scale_factor=2, mode="bicubic")
         frames = large.round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
         depth, own = (part.repeat_interleave(2, 1).repeat_interleave(2, 2) for part in (view.depth, view.own_weight))
