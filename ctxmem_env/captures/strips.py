@@ -31,7 +31,7 @@ def decode_reduced(picture: Image.Image, factor: int) -> Image.Image | None:
     place = picture.fp.tell()
     try:
         return _decode(picture, factor)
-    except (*PICTURE_ERRORS, struct.error, zlib.error):
+    except (*PICTURE_ERRORS, zlib.error):
         picture.fp.seek(place)
         return None
 
