@@ -25,3 +25,11 @@ def open_bounded(path: str | Path) -> Image.Image:
         picture.close()
         raise ValueError(f"{picture.width} x {picture.height} pixels; expected at most {MAX_PIXELS:,} in all")
     return picture
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """The same picture, or of another mode a copy, without transparency; one of `PICTURE_ERRORS` if it is damaged."""
+    picture.load()
+    # Any text of a PNG may have this name, which `convert` then takes for a colour.
+    picture.info.pop("transparency", None)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

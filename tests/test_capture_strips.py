@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from ctxmem_env.captures.strips import decode_reduced
-from ctxmem_env.picture import PICTURE_ERRORS
+from ctxmem_env.picture import PICTURE_ERRORS, to_rgb
 
 HEIGHT, WIDTH = 203, 301
 COLOURS = {"L": 0, "LA": 4, "P": 3, "RGB": 2, "RGBA": 6}
@@ -48,7 +48,7 @@ def png(chunks):
 
 def whole(data, factor):
     with Image.open(BytesIO(data)) as picture:
-        return picture.convert("RGB").reduce(factor)
+        return to_rgb(picture).reduce(factor)
 
 
 def in_strips(data, factor):
@@ -79,12 +79,16 @@ def test_strips_give_the_pixels_of_the_whole_picture_that_pillow_wrote(mode, opt
 
 @pytest.mark.parametrize(("mode", "alpha"), [("L", b"\0\5"), ("RGB", b"\0\1\0\2\0\3"), ("P", b"\xff\0")])
 def test_what_is_said_beside_the_pixels_stays_beside(mode, alpha):
-    """One transparent colour, and what ImageMagick writes behind the pixels."""
+    """Transparent colours, a text of that name, and what ImageMagick writes behind the pixels."""
     head, *middle, end = parts(mode)
     at = 1 if mode == "P" else 0
-    behind = [(b"tEXt", b"date:create\0today"), (b"tIME", b"\7\xea\1\1\0\0\0"), end]
+    behind = [(b"tEXt", b"transparency\0today"), (b"tIME", b"\7\xea\1\1\0\0\0"), end]
     data = png([head, *middle[:at], (b"tRNS", alpha), *middle[at:], *behind])
-    assert in_strips(data, 4).tobytes() == whole(data, 4).tobytes()
+    with Image.open(BytesIO(data)) as picture:
+        pixels = Image.frombytes(mode, picture.size, b"".join(b for n, b in middle if n == b"IDAT"), "zip", mode)
+        if mode == "P":
+            pixels.putpalette(dict(middle)[b"PLTE"])
+    assert in_strips(data, 4).tobytes() == whole(data, 4).tobytes() == pixels.convert("RGB").reduce(4).tobytes()
 
 
 def cut(data, share):
@@ -105,6 +109,7 @@ def test_what_is_not_plain_is_left_to_pillow():
     odd = {
         "interlaced": png(parts(interlace=1)),
         "16 bits": png(parts(depth=16, lines=b"\0" * HEIGHT * (1 + 6 * WIDTH))),
+        "8 bits where 16 were told": png(parts(depth=16)),
         "4 bits": png(parts("L", depth=4, lines=b"\0" * HEIGHT * (1 + (WIDTH + 1) // 2))),
         "no palette": png(parts("P", palette=0)),
         "animated": animated.getvalue(),
@@ -138,8 +143,10 @@ def test_what_is_not_plain_is_left_to_pillow():
         for outcome, tried in ((untouched, False), (told, True)):
             try:
                 with Image.open(BytesIO(content)) as picture:
+                    place = picture.fp.tell()
                     assert not tried or decode_reduced(picture, 4) is None, name
-                    outcome.append(picture.convert("RGB").tobytes())
+                    assert picture.fp.tell() == place, name
+                    outcome.append(to_rgb(picture).tobytes())
             except PICTURE_ERRORS as error:
                 outcome.append(repr(error))
         assert told == untouched, name
@@ -154,7 +161,8 @@ def test_neither_a_length_nor_what_is_packed_says_how_much_memory_is_taken():
     head, first, second, end = parts()
     long = png([head]) + struct.pack(">I", 2**31 - 1) + b"IDAT" + first[1] + second[1]
     bomb = png([head, (b"IDAT", zlib.compress(bytes(100_000_000))), end])
-    for data in (long, bomb):
+    behind = png([head, (b"IDAT", zlib.compress(b"few") + bytes(2_000_000)), end])
+    for data in (long, bomb, behind):
         with Image.open(BytesIO(data)) as picture:
             tracemalloc.start()
             try:

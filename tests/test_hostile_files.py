@@ -14,6 +14,7 @@ import torch
 from capture_folders import path, pictures, views
 from helpers import make
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ctxmem_env.captures import open_capture, view_frames
 from ctxmem_env.captures.write import write_nerfstudio
@@ -219,6 +220,15 @@ def test_a_picture_with_a_part_behind_its_pixels_that_is_too_short_is_refused(na
         view_frames(open_capture(folder).shots, 8, 8, 80.0)
     with pytest.raises(ValueError, match="is not a picture that can be read"):
         read_photograph(file.read_bytes())
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_text_of_a_picture_is_not_taken_for_a_colour(mode, tmp_path):
+    notes = PngInfo()
+    notes.add_text("transparency", "all of it")
+    grey = Image.new("L", (8, 8), 7)
+    grey.convert(mode).save(tmp_path / "a.png", pnginfo=notes)
+    assert open_image(tmp_path / "a.png").tobytes() == grey.convert("RGB").tobytes()
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")  # of Pillow

@@ -10,7 +10,7 @@ from PIL import Image
 from ctxmem_env.captures.capture import Shot, open_picture
 from ctxmem_env.captures.strips import decode_reduced
 from ctxmem_env.captures.video import read_frames
-from ctxmem_env.picture import PICTURE_ERRORS
+from ctxmem_env.picture import PICTURE_ERRORS, to_rgb
 
 _MILLIMETRES = 1000
 # Pixels that are left across one of a frame, at least, when a file is decoded at a smaller size: the kernel that then
@@ -66,8 +66,7 @@ def _view(shot: Shot, picture: Image.Image, height: int, width: int, fov: float)
     try:
         picture, smaller = _decode_smaller(picture, lens.detail(height, width, fov) / _LEFT)
         # As stored: structure from motion does not look at a rotation in EXIF either.
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which would be a second whole picture
-        return lens.view(rgb, height, width, fov, smaller)
+        return lens.view(to_rgb(picture), height, width, fov, smaller)
     except PICTURE_ERRORS as error:
         raise ValueError(f"{shot.entry}: {shot.picture} cannot be decoded ({error}); fetch it again.") from None
 

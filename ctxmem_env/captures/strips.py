@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from ctxmem_env.picture import PICTURE_ERRORS
+from ctxmem_env.picture import PICTURE_ERRORS, to_rgb
 
 _MODES = ("L", "LA", "P", "RGB", "RGBA")
 _STRIP = 1 << 16  # bytes of a decoded strip, about
@@ -21,7 +21,7 @@ _HARMLESS, _MOST_BESIDE = (b"tEXt", b"tIME"), 1 << 15
 
 
 def decode_reduced(picture: Image.Image, factor: int) -> Image.Image | None:
-    """What `convert("RGB").reduce(factor)` gives of a picture that is not decoded yet, without decoding it whole.
+    """What `to_rgb` and then `reduce(factor)` give of a picture that is not decoded yet, without decoding it whole.
 
     None unless it is a PNG larger than a strip, of 8 bits a channel, neither interlaced nor animated, without an error
     in its pixels or in any checksum from there on; the picture can then still be decoded.
@@ -59,11 +59,9 @@ def _decode(picture: Image.Image, factor: int) -> Image.Image:
         packed = b"".join(map(store.compress, (above, *pixels.read(row * here)))) + store.flush()
         strip = Image.frombytes(picture.mode, (width, before + here), packed, "zip", picture.mode)
         above = b"\0" + strip.crop((0, before + here - 1, width, before + here)).tobytes()
-        strip.info = picture.info.copy()
         if picture.palette is not None:
             strip.putpalette(picture.palette)
-        rgb = strip if strip.mode == "RGB" else strip.convert("RGB")
-        small.paste(rgb.reduce(factor, (0, before, width, before + here)), (0, top // factor))
+        small.paste(to_rgb(strip).reduce(factor, (0, before, width, before + here)), (0, top // factor))
     pixels.check_end()
     return small
 

@@ -16,7 +16,7 @@ def picture(folder: Path) -> Target:
     """Photographs, and pictures of captures: as bytes, and PNGs in parts, whose checksums are made right."""
     from ctxmem_env.captures.strips import decode_reduced
     from ctxmem_env.photograph import open_image, views
-    from ctxmem_env.picture import PICTURE_ERRORS, open_bounded
+    from ctxmem_env.picture import PICTURE_ERRORS, open_bounded, to_rgb
 
     rng = np.random.default_rng(0)
     shapes = (np.uint8, (20, 30, 3)), (np.uint8, (8, 8, 4)), (np.uint8, (8, 8)), (np.uint16, (8, 8))
@@ -52,7 +52,7 @@ def picture(folder: Path) -> Target:
         if small is not None:
             try:
                 with open_bounded(path) as picture:
-                    whole = picture.convert("RGB").reduce(4)
+                    whole = to_rgb(picture).reduce(4)
             except PICTURE_ERRORS as error:
                 raise AssertionError("decoded in strips, and refused") from error
             assert small.tobytes() == whole.tobytes(), "strips unlike the picture"
