@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ctxmem_env.camera import camera_to_world, focal, pixel_rays
-from ctxmem_env.picture import PICTURE_ERRORS, open_bounded
+from ctxmem_env.picture import PICTURE_ERRORS, open_bounded, to_rgb
 
 
 def open_image(image: object) -> Image.Image:
@@ -37,14 +37,14 @@ def open_image(image: object) -> Image.Image:
             raise ValueError(
                 f"image has shape {image.shape}; expected (height, width, 3) or (height, width, 4), not empty."
             )
-        picture = Image.fromarray(np.ascontiguousarray(image))
+        picture = Image.fromarray(np.array(image, order="C"))
     else:
         raise ValueError(
             f"image is a {type(image).__name__}; expected a path, a PIL image or a uint8 array (height, width, 3)."
         )
     if 0 in picture.size:
         raise ValueError(f"image is empty, {picture.width} x {picture.height} pixels; give one with pixels.")
-    return picture.convert("RGB")
+    return to_rgb(picture)
 
 
 def crop_to_shape(picture: Image.Image, aspect: float) -> Image.Image:

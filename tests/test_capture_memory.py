@@ -54,11 +54,12 @@ def capture(folder, picture, count, file):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "size", "beside"), [("a.jpg", 64, 0), ("a.jpg", 128, 0), ("a.jpg", 512, 0), ("a.png", 64, WHOLE)]
+    ("file", "size", "beside"),
+    [(f"a.{suffix}", size, 0) for suffix in ("jpg", "png") for size in (64, 128, 512)] + [("a.bmp", 64, WHOLE)],
 )
-def test_reading_takes_twice_the_frames_and_of_what_is_no_jpeg_one_picture_beside(tmp_path, file, size, beside):
+def test_reading_takes_twice_the_frames_and_of_what_is_decoded_whole_one_picture_beside(tmp_path, file, size, beside):
     picture = (128 + 100 * waves(HEIGHT, WIDTH)).astype(np.uint8)
-    few = capture(tmp_path / "few", picture[:16, :16], 2, file)
+    few = capture(tmp_path / "few", picture[:128, :160], 2, file)
     many = capture(tmp_path / "many", picture, COUNT, file)
     done = subprocess.run(
         [sys.executable, "-c", _READ, few, many, str(size)], capture_output=True, text=True, check=True
@@ -68,17 +69,18 @@ def test_reading_takes_twice_the_frames_and_of_what_is_no_jpeg_one_picture_besid
     assert peak <= 2 * frames + beside
 
 
+@pytest.mark.parametrize("file", ["a.jpg", "a.png"])
 @pytest.mark.parametrize("size", [(1001, 1507), (803, 605)])
 @pytest.mark.parametrize("k1", [0.0, -0.1])
-def test_a_jpeg_that_is_decoded_smaller_gives_the_frame_of_the_whole_one(tmp_path, size, k1):
+def test_a_file_that_is_decoded_smaller_gives_the_frame_of_the_whole_one(tmp_path, size, k1, file):
     height, width = size
-    Image.fromarray((128 + 100 * waves(height, width)).round().astype(np.uint8)).save(tmp_path / "a.jpg", quality=95)
-    with Image.open(tmp_path / "a.jpg") as picture:
-        picture.save(tmp_path / "whole.png")
+    Image.fromarray((128 + 100 * waves(height, width)).round().astype(np.uint8)).save(tmp_path / file, quality=95)
+    with Image.open(tmp_path / file) as picture:
+        picture.save(tmp_path / "whole.bmp")
     lens = Lens(width, height, width * 0.9, width * 0.9, width / 2 + 5.3, height / 2 - 7.1, k1)
     fov = lens.widest(1.0)
     small, whole = (
-        view_frames([Shot(tmp_path / name, lens, "here")], 56, 56, fov).astype(int) for name in ("a.jpg", "whole.png")
+        view_frames([Shot(tmp_path / name, lens, "here")], 56, 56, fov).astype(int) for name in (file, "whole.bmp")
     )
     error = np.abs(small - whole)
     # Half a pixel aside in the picture would be 3 levels off where the waves are steep. At the border the kernel meets
@@ -86,15 +88,19 @@ def test_a_jpeg_that_is_decoded_smaller_gives_the_frame_of_the_whole_one(tmp_pat
     assert error[:, 4:-4, 4:-4].max() <= 3 and error.mean() < 1 and error.max() <= 10
 
 
-def test_a_jpeg_is_decoded_no_smaller_than_twice_what_a_frame_needs(tmp_path, monkeypatch):
-    Image.fromarray(np.zeros((400, 400, 3), np.uint8)).save(tmp_path / "a.jpg")
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [("a.jpg", [400, 400, 400, 400, 200, 200, 100, 50, 50]), ("a.png", [400, 400, 400, 400, 200, 134, 100, 50, 50])],
+)
+def test_a_file_is_decoded_no_smaller_than_twice_what_a_frame_needs(tmp_path, monkeypatch, file, expected):
+    Image.fromarray(np.zeros((400, 400, 3), np.uint8)).save(tmp_path / file)
     lens, sizes = Lens.of_fov(400, 400, 90.0), []
     plain = Lens.view
     monkeypatch.setattr(
         Lens, "view", lambda self, picture, *rest: sizes.append(picture.size) or plain(self, picture, *rest)
     )
     for size in (400, 201, 200, 101, 100, 51, 50, 25, 8):
-        view_frames([Shot(tmp_path / "a.jpg", lens, "here")], size, size, 90.0)
-    assert [width for width, _ in sizes] == [400, 400, 400, 400, 200, 200, 100, 50, 50]
-    with open_picture(tmp_path / "a.jpg", "here") as picture:
+        view_frames([Shot(tmp_path / file, lens, "here")], size, size, 90.0)
+    assert [width for width, _ in sizes] == expected
+    with open_picture(tmp_path / file, "here") as picture:
         assert picture.size == (400, 400)

@@ -14,8 +14,9 @@ import torch
 from capture_folders import path, pictures, views
 from helpers import make
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from ctxmem_env.captures import open_capture
+from ctxmem_env.captures import open_capture, view_frames
 from ctxmem_env.captures.write import write_nerfstudio
 from ctxmem_env.cli.drive import parse_actions, read_actions
 from ctxmem_env.config import TrainConfig, load_config
@@ -24,6 +25,7 @@ from ctxmem_env.generator.store import read_generator
 from ctxmem_env.photograph import open_image
 from ctxmem_env.trajectory import read_trajectory
 from ctxmem_env.true_scene import TrueSceneEnv
+from ctxmem_env.viewer.pictures import read_photograph
 
 DEEP = "[" * 200_000
 
@@ -201,6 +203,32 @@ def test_a_picture_with_a_part_of_four_gigabytes_is_refused(tmp_path):
             open_image(tmp_path / "a.png")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, former)
+
+
+@pytest.mark.parametrize(("name", "content"), [(b"cHRM", b"12345"), (b"iCCP", b""), (b"gAMA", b"1")])
+def test_a_picture_with_a_part_behind_its_pixels_that_is_too_short_is_refused(name, content, tmp_path):
+    """Pillow opens it, and fails with errors of other kinds when it is decoded."""
+    folder = write_nerfstudio(tmp_path / "capture", views(pictures()), path(), 80.0)
+    file = folder / "images" / "0001.png"
+    data = file.read_bytes()
+    part = name + content
+    part = len(content).to_bytes(4, "big") + part + zlib.crc32(part).to_bytes(4, "big")
+    file.write_bytes(data[:-12] + part + data[-12:])
+    with pytest.raises(ValueError, match="is not an image file that can be read"):
+        open_image(file)
+    with pytest.raises(ValueError, match=r"0001.png cannot be decoded"):
+        view_frames(open_capture(folder).shots, 8, 8, 80.0)
+    with pytest.raises(ValueError, match="is not a picture that can be read"):
+        read_photograph(file.read_bytes())
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_text_of_a_picture_is_not_taken_for_a_colour(mode, tmp_path):
+    notes = PngInfo()
+    notes.add_text("transparency", "all of it")
+    grey = Image.new("L", (8, 8), 7)
+    grey.convert(mode).save(tmp_path / "a.png", pnginfo=notes)
+    assert open_image(tmp_path / "a.png").tobytes() == grey.convert("RGB").tobytes()
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")  # of Pillow

@@ -16,10 +16,11 @@ distance of the cameras from their middle becomes 1.5 m (see `capture.upright`).
 which is not there is refused; a camera path may be longer than its pictures. Frames of a video are turned as the video
 says, for the poses are those of what is shown; pictures are not turned by EXIF, as structure from motion does not.
 
-Pictures are read one by one, so that reading takes one decoded picture, 4 bytes a pixel, beside the frames. A JPEG is
-decoded at an eighth, a quarter or half of its size where two pixels are left across each of a frame: reading 50 of
-1920 x 1080 pixels as frames of 64 x 64 takes less than twice these frames. PNG, WebP and videos are decoded whole,
-which is 8 MiB at that size.
+Pictures are read one by one, so that reading takes one decoded picture, 4 bytes a pixel, beside the frames. Where two
+pixels are left across each of a frame, a JPEG is decoded at half, a quarter or an eighth of its size, and a PNG of 8
+bits that is not interlaced in strips, each of them reduced by a whole factor up to 8: reading 50 of 1920 x 1080 pixels
+as frames of 64 x 64 takes less than twice these frames. Other PNGs, WebP and videos are decoded whole, which is 8 MiB
+at that size.
 
 Paths of a capture that lead out of its folder are refused, and so are files that are too large to be sane.
 """

@@ -8,21 +8,24 @@ import numpy as np
 from PIL import Image
 
 from ctxmem_env.captures.capture import Shot, open_picture
+from ctxmem_env.captures.strips import decode_reduced
 from ctxmem_env.captures.video import read_frames
-from ctxmem_env.picture import PICTURE_ERRORS
+from ctxmem_env.picture import PICTURE_ERRORS, to_rgb
 
 _MILLIMETRES = 1000
-# Pixels that are left across one of a frame, at least, when a JPEG is decoded at a smaller size: the kernel that then
+# Pixels that are left across one of a frame, at least, when a file is decoded at a smaller size: the kernel that then
 # shrinks it is so wide that means of blocks of pixels serve it as the pixels do (`reducing_gap` of Pillow).
 _LEFT = 2.0
+_SMALLEST = 8  # as a JPEG can be decoded; strips, which are a multiple of it high, stay thin
 
 
 def view_frames(shots: Sequence[Shot], height: int, width: int, fov: float) -> np.ndarray:
     """Frames uint8 (n, height, width, 3) that are `fov` degrees wide; one picture is in memory at a time.
 
     That takes 4 bytes a pixel. A JPEG of far more pixels than a frame needs is decoded at a half, a quarter or an
-    eighth of its width and height; other files are decoded whole, and so are frames of videos. A progressive JPEG takes
-    3 more bytes for each pixel that it has.
+    eighth of its width and height, and so, in strips, is a PNG of 8 bits that is not interlaced, at any whole factor up
+    to 8; other files are decoded whole, and so are frames of videos. A progressive JPEG takes 3 more bytes for each
+    pixel that it has.
 
     ValueError, which names the entry and the file, for a picture that cannot be read.
     """
@@ -61,20 +64,28 @@ def _view(shot: Shot, picture: Image.Image, height: int, width: int, fov: float)
     except ValueError as error:
         raise ValueError(f"{shot.entry}: {shot.picture}: {error}") from None
     try:
-        smaller = _decode_smaller(picture, lens.detail(height, width, fov) / _LEFT)
+        picture, smaller = _decode_smaller(picture, lens.detail(height, width, fov) / _LEFT)
         # As stored: structure from motion does not look at a rotation in EXIF either.
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which would be a second whole picture
-        return lens.view(rgb, height, width, fov, smaller)
+        return lens.view(to_rgb(picture), height, width, fov, smaller)
     except PICTURE_ERRORS as error:
         raise ValueError(f"{shot.entry}: {shot.picture} cannot be decoded ({error}); fetch it again.") from None
 
 
-def _decode_smaller(picture: Image.Image, most: float) -> int:
-    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, at most `most` times; how many times, 1 for other formats."""
+def _decode_smaller(picture: Image.Image, most: float) -> tuple[Image.Image, int]:
+    """A picture that is, or will be, decoded at a size up to 8 and `most` times smaller, and how many times that is.
+
+    For a JPEG it is 1, 2, 4 or 8, for a PNG that can be decoded in strips any integer, for anything else 1.
+    """
+    factor = min(_SMALLEST, int(most))
+    if factor < 2:
+        return picture, 1
+    small = decode_reduced(picture, factor)
+    if small is not None:
+        return small, factor
     width, height = picture.size
-    drafted = picture.draft(None, (math.ceil(width / most), math.ceil(height / most))) if most > 1 else None
+    drafted = picture.draft(None, (math.ceil(width / most), math.ceil(height / most)))
     # The box that `draft` returns is the size before it was rounded up to whole pixels.
-    return 1 if drafted is None else round(width / drafted[1][2])
+    return picture, 1 if drafted is None else round(width / drafted[1][2])
 
 
 def _depth(shot: Shot, height: int, width: int, fov: float) -> np.ndarray:

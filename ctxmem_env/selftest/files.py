@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ctxmem_env.selftest.calls import small_env
 from ctxmem_env.selftest.mutate import SEPARATOR
@@ -161,38 +160,6 @@ def split_safetensors(safetensors: bytes) -> tuple[bytes, bytes]:
 def join_safetensors(parts: list[bytes]) -> bytes:
     """The file of a header and a body, the length of the header being right; of one part, that part."""
     return b"".join(parts) if len(parts) < 2 else len(parts[0]).to_bytes(8, "little") + b"".join(parts)
-
-
-def picture(folder: Path) -> Target:
-    """Photographs."""
-    from ctxmem_env.photograph import open_image, views
-
-    rng = np.random.default_rng(0)
-    shapes = (np.uint8, (20, 30, 3)), (np.uint8, (8, 8, 4)), (np.uint8, (8, 8)), (np.uint16, (8, 8))
-    pictures = [Image.fromarray(rng.integers(0, 255, shape).astype(dtype)) for dtype, shape in shapes]
-    seeds = []
-    for kind, suffix in (
-        (0, "png"),
-        (0, "jpg"),
-        (0, "webp"),
-        (0, "bmp"),
-        (1, "png"),
-        (2, "jpg"),
-        (3, "png"),
-        (0, "gif"),
-    ):
-        pictures[kind].save(folder / f"seed.{suffix}")
-        seeds.append((folder / f"seed.{suffix}").read_bytes())
-    turned = pictures[0].getexif()
-    turned[0x0112] = 6
-    pictures[0].save(folder / "seed.jpg", exif=turned)
-    path = folder / "picture"
-
-    def run(data: bytes) -> None:
-        path.write_bytes(data)
-        views(open_image(path), 16, 16, 90.0)
-
-    return Target([*seeds, (folder / "seed.jpg").read_bytes()], run)
 
 
 def config_yaml(folder: Path) -> Target:

@@ -23,10 +23,10 @@ from ctxmem_env.selftest.files import (
     checkpoint,
     config_yaml,
     generator_folder,
-    picture,
     policy_file,
     world_file,
 )
+from ctxmem_env.selftest.pictures import picture
 from ctxmem_env.selftest.recorded import episode_file, wan_folder
 from ctxmem_env.selftest.target import Target
 from ctxmem_env.selftest.web import web_message, web_photograph, web_world

@@ -1,6 +1,7 @@
 """Pictures that come from visitors, and those that go to them."""
 
 import io
+import struct
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -25,7 +26,7 @@ def read_photograph(data: bytes) -> Image.Image:
             return picture.copy()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(_TOO_LARGE) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, MemoryError, EOFError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, MemoryError, EOFError, IndexError, struct.error) as error:
         kinds = ", ".join(FORMATS)
         raise ValueError(f"the file is not a picture that can be read; expected one of {kinds}.") from error
 
