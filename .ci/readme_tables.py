@@ -29,6 +29,7 @@ from ctxmem_env.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 NANO = ROOT / "ctxmem_env" / "weights" / "nano"
+SMALL = NANO.parent / "small"
 POLICIES = ROOT / "ctxmem_env" / "weights" / "policies"
 SELFTEST = ROOT / "ctxmem_env" / "selftest"
 DOCUMENTS = (ROOT / "README.md", ROOT / "agents" / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md")))
@@ -82,17 +83,17 @@ def tasks_table() -> str:
     return "\n".join(rows)
 
 
-def dated(table: str, weights: str | None) -> str:
+def dated(table: str, weights: str | None, model: str = "nano") -> str:
     """A table, and that the packaged model has other weights by now, where it has."""
-    if weights == weights_checksum("nano"):
+    if weights == weights_checksum(model):
         return table
-    return f"{table} Measured with earlier weights of nano ({weights}), not with those that are packaged now."
+    return f"{table} Measured with earlier weights of {model} ({weights}), not with those that are packaged now."
 
 
-def results_section() -> str:
-    """What was measured of the packaged model."""
-    results = read_results(NANO / "results.json")
-    return dated(results_table(results), results.get("weights"))
+def results_section(folder: Path = NANO) -> str:
+    """What was measured of a packaged model."""
+    results = read_results(folder / "results.json")
+    return dated(results_table(results), results.get("weights"), folder.name)
 
 
 def benchmarks() -> str:
@@ -177,6 +178,7 @@ SECTIONS = {
     "observations": observations_table,
     "tasks": tasks_table,
     "results": results_section,
+    "results small": functools.partial(results_section, SMALL),
     "benchmarks": benchmarks,
     "benchmarks in short": benchmarks_in_short,
     "reliability": functools.partial(reliability, reliability_section),

@@ -38,7 +38,7 @@ def test_depth_that_a_generator_paints(value):
     with pytest.raises(ValueError, match="NaN or infinity"):
         env.step(1)
     assert torch.equal(env.world.memory.lengths, length) and torch.equal(env.world.poses, poses)
-    assert len(env._path) == 3
+    assert len(env._track) == 3
 
 
 @pytest.mark.parametrize("value", BAD)
@@ -65,7 +65,7 @@ def test_actions(axis, value):
     action[axis] = value
     with pytest.raises(ValueError, match=r"action=.*expected four finite numbers"):
         env.step(action)
-    assert len(env._path) == 1
+    assert len(env._track) == 1
 
 
 @pytest.mark.parametrize("option", ["pose", "goal", "fov", "distance"])

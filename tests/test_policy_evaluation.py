@@ -272,7 +272,7 @@ def test_weights_behind_a_name_that_have_changed_are_evaluated_anew(tmp_path, mo
 def test_the_command_evaluates_transfer(run, fail, untrained_model, tmp_path):
     command = ("evaluate", "--protocol", "transfer", "--model", untrained_model, "--scenes", 2, "--steps", 2)
     out = tmp_path / "transfer.json"
-    results, err = run(*command, "--policies", "random,turn_and_go", "--tours", 1, "--out", out, "--quiet")
+    results, err = run(*command, "--policies", "random,turn_and_go", "--tours", 1, "--out", out)
     assert [f["policy"] for f in results["figures"]] == ["random", "random", "turn_and_go", "turn_and_go"]
     assert "episodes" not in results["figures"][0] and "episodes" in json.loads(out.read_text())["figures"][0]
     assert "| policy | success, true |" in err and results["arguments"]["tour"] == 1

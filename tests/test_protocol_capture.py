@@ -113,7 +113,7 @@ def test_from_the_command_line_and_gone_on_with(run, fail, tmp_path, untrained_m
     found = open_capture(walls / "a")
     same_poses(found.poses, wall_path(open_image(picture), 100.0, 8, 1.0)[0])
     out = tmp_path / "results.json"
-    command = ("evaluate", "--protocol", "capture", "--model", untrained_model, "--out", out, "--quiet")
+    command = ("evaluate", "--protocol", "capture", "--model", untrained_model, "--out", out)
     results, err = run(*command, "--captures", walls, "--sheet", tmp_path / "s.png")
     painters = [row["painter"] for row in results["figures"]]
     assert painters[:2] == ["generator", "copy_best"] and "| painter | replay, dB |" in err

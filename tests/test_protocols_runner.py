@@ -204,7 +204,7 @@ def test_without_torchmetrics_the_error_says_what_to_install(tmp_path, monkeypat
 
 def test_from_the_command_line(run, fail, untrained_model, tmp_path):
     out = tmp_path / "results.json"
-    command = ("evaluate", "--protocol", "sampling", "--model", untrained_model, "--scenes", 2, "--quiet", "--out", out)
+    command = ("evaluate", "--protocol", "sampling", "--model", untrained_model, "--scenes", 2, "--out", out)
     options = ("--denoising", 1, 2, "--steps", 2, "--tours", 1)
     results, err = run(*command, *options)
     assert [figures["denoising"] for figures in results["figures"]] == [1, 2]

@@ -185,9 +185,10 @@ def served_upload(visitor):
 def test_an_upload_that_is_broken_off_makes_way_for_the_next_one_and_is_no_error(serving, caplog):
     with Visitor(serving.address) as one:
         one.open(seed=0)
+        visitor = serving.house.visitors[one.key]
         with served_upload(one) as upload:
             upload.sendall(b"x")  # and not the rest
-        visitor = serving.house.visitors[one.key]
+            wait_until(visitor.transfer.locked)
         wait_until(lambda: not visitor.transfer.locked())
         assert one.ask("GET", "/api/world")[0] == 200
     wait_until(lambda: nothing_is_left(serving))
