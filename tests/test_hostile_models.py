@@ -9,9 +9,9 @@ import torch
 from wan_folders import tiny_base
 
 from ctxmem_env.episodes import RecordEpisode, load_episode, replay
-from ctxmem_env.generator.wan.folders import read_adapter, read_base
+from ctxmem_env.generator.wan.folders import Found, read_adapter, read_base
 from ctxmem_env.generator.wan.options import WanOptions
-from ctxmem_env.generator.wan.store import check_adapter, save_adapter
+from ctxmem_env.generator.wan.store import check, save_adapter
 
 DEEP = "[" * 200_000
 
@@ -91,8 +91,8 @@ def test_a_wan_base_of_which_no_network_can_be_made_is_refused(base, tmp_path):
     )
     path = base / "transformer" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"attention_head_dim": 5}))
-    with pytest.raises(ValueError, match=r"has a transformer/config.json of which no network can be made"):
-        check_adapter(read_adapter(adapter), read_base(base))
+    with pytest.raises(ValueError, match=r"has transformer/config.json, of which no network can be made"):
+        check(Found(read_base(base), read_adapter(adapter)))
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def wan_folder(folder: Path) -> Target:
 
     from ctxmem_env.generator.wan.folders import find_wan
     from ctxmem_env.generator.wan.options import WanOptions
-    from ctxmem_env.generator.wan.store import ContextTransformer, check_adapter, is_adapter, make_base, save_adapter
+    from ctxmem_env.generator.wan.store import ContextTransformer, check, is_adapter, make_base, save_adapter
 
     transformer = {"num_layers": 1, "num_attention_heads": 1, "attention_head_dim": 12, "ffn_dim": 8, "freq_dim": 8,
                    "text_dim": 8, "in_channels": 2, "out_channels": 2, "rope_max_seq_len": 16}  # fmt: skip
@@ -83,7 +83,7 @@ def wan_folder(folder: Path) -> Target:
         for place in (base.folder, adapter):
             found = find_wan(f"wan:{place}")
             _ = found.traits
-        check_adapter(found.adapter, found.base)
+        check(found)
 
     seed = SEPARATOR.join([*parts, header, json.dumps(facts).encode(), *own])
     lora = json.dumps(facts | {"lora": {"rank": 2, "alpha": 2}, "trained": "all"}).encode()

@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 from ctxmem_env.selftest.crowd import Walker, crowd_at
+from ctxmem_env.selftest.soak import growth_percent
 from ctxmem_env.viewer.server import TOKEN
 
 HOUR = 3600.0
@@ -135,21 +136,10 @@ async def _weigh(load: Load, address: str, process: "_Process", quiet: bool) -> 
         "seconds": round(seconds, 1),
         "crowd": crowd,
         "resident_mb": [round(megabytes, 1) for _, megabytes in weighed],
-        "growth_percent": growth_of_thirds([megabytes for _, megabytes in weighed]),
+        "growth_percent": growth_percent(weighed),
         "descriptors": [before["descriptors"], after["descriptors"]],
         "threads": [before["threads"], after["threads"]],
     }
-
-
-def growth_of_thirds(megabytes: Sequence[float]) -> float:
-    """By how much the median of the last third of readings exceeds that of the second, in percent.
-
-    Worlds come and go with their visitors, and the allocator gives back what they took now or later: single readings
-    differ by the size of a world, up and down, and a leak does not go down.
-    """
-    third = max(len(megabytes) // 3, 1)
-    second, last = megabytes[-2 * third : -third] or megabytes[:1], megabytes[-third:]
-    return round(100 * (median(last) / median(second) - 1), 3)
 
 
 async def _come(address: str) -> Walker:

@@ -106,7 +106,7 @@ def _server_text(server: dict[str, Any]) -> str:
     hour = server["hour"]
     return (
         f"{server['walkers']} good visitors keep {server['fair_share']:.0%} of their share; memory grew by "
-        f"{hour['growth_percent']} % from the second to the last third; file descriptors from "
+        f"{hour['growth_percent']} % over the last 80 %; file descriptors from "
         f"{hour['descriptors'][0]} to {hour['descriptors'][1]}, threads from {hour['threads'][0]} to "
         f"{hour['threads'][1]}; "
         f"{_count(sum(server['leaks'].values()), 'text')} told that nobody should know"
