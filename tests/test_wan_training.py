@@ -221,7 +221,7 @@ def test_accelerate_launches_two_processes(tmp_path):
 @pytest.mark.slow
 def test_blocks_that_are_sharded_over_processes_compute_the_same():
     script = Path(__file__).with_name("sharded_wan.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["equal", "equal"]
@@ -231,7 +231,7 @@ def test_blocks_that_are_sharded_over_processes_compute_the_same():
 @pytest.mark.parametrize("train", ["lora", "all"])
 def test_a_run_whose_weights_are_sharded_learns_what_one_learns_that_keeps_them(tmp_path, train):
     script = Path(__file__).with_name("sharded_training.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run([*command, train, str(tmp_path)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["equal", "equal"]
