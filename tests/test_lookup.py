@@ -91,6 +91,21 @@ def test_the_nearest_of_two_surfaces_wins_whichever_slot_it_is_in():
         torch.testing.assert_close(log_depth, torch.full_like(log_depth, math.log(2.0)))
 
 
+def test_what_was_painted_right_before_the_camera_gives_way_and_what_was_given_does_not():
+    near, far = wall(0.25, colour=0.5), wall(4.0, colour=-0.5)
+    pose = near[2][None, None]
+
+    def shown(given):
+        given = None if given is None else torch.tensor([given])
+        return splat(*memory(near, far), everything(2), pose, FOV, given)[0].unique().tolist()
+
+    assert shown(None) == shown([True, True]) == shown([True, False]) == [0.5]
+    assert shown([False, True]) == shown([False, False]) == [-0.5]
+    further = pose.clone()
+    further[..., 0] = -0.2  # from here the near wall is 0.45 m away
+    assert (splat(*memory(near, far), everything(2), further, FOV, ~everything(2))[0] == 0.5).any()
+
+
 def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_camera():
     frames, depth, poses = memory(wall(2.0, 0.5), wall(3.0, -0.5))
     target = poses[:, :1]

@@ -16,6 +16,7 @@ from torch import Tensor
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
 
 MIN_DEPTH = 0.05
+CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
 _MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 
@@ -41,11 +42,18 @@ def _project(points: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 @full_precision
 def splat(
-    frames: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor
+    frames: Tensor,
+    depth: Tensor,
+    context_poses: Tensor,
+    mask: Tensor,
+    poses: Tensor,
+    fov: Tensor,
+    given: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Remembered pixels thrown into S new views; the nearest wins.
 
     frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k), poses (B, S, 6), fov (B,).
+    given (B, k) bool: frames that nobody painted; those of the others are thrown no nearer than `CLEAR`. None: all are.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
     batch, slots, _, height, width = frames.shape
@@ -55,7 +63,8 @@ def splat(
     distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
     image, z = _project(torch.addcmul(offsets, directions, distance[..., None, :]), fov)
     column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
-    valid = (z > MIN_DEPTH) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    least = MIN_DEPTH if given is None else torch.where(given, MIN_DEPTH, CLEAR)[:, None, :, None]
+    valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
     # The depth in units of 1/1024 m above, the pixel's index below: one minimum finds both. Such numbers are exact in
     # float64.

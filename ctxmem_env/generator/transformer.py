@@ -202,7 +202,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
     ) -> Seen:
         """The part of `forward` that does not depend on the noisy views; arguments as there.
 
-        given (B, k) bool: frames that are examples of the place rather than those that were painted; None: all are.
+        given (B, k) bool: frames that nobody painted: examples of the place, and right in all that they show. None: all
+        are.
         """
         scenes, slots = mask.shape
         if keys_values is None:
@@ -213,7 +214,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if self.config.lookup:
             examples = mask if given is None else mask & given
             examples = torch.where(examples.any(1, keepdim=True), examples, mask)
-            thrown = splat(frames, depth, context_poses, mask, poses, fov)
+            thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
             hints = torch.cat([*thrown, *extend(frames, depth, context_poses, examples, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
