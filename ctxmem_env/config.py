@@ -12,6 +12,7 @@ from ctxmem_env.errors import check_integer, unknown_name
 
 PRECISIONS = ("bfloat16", "float32")
 OVERLAPS = ("recomputed", "labels")
+HISTORIES = ("whole", "packed")
 _LONGEST, _MOST_BRACKETS = 100_000, 500  # of a file
 
 
@@ -27,6 +28,8 @@ class DataConfig:
     scenes_per_batch: int = 6
     targets_per_scene: int = 4  # views that share one set of context frames: encoding the context is the larger cost
     num_context: int = 8
+    retrieval: str = "fov"  # of the context of scenes, by its name in `ctxmem_env.retrieval`
+    history: str = "whole"  # or "packed": the frames of a context compressed into two, as FramePack does
     walk_length: int = 64
     tour: int = 12  # at most this many true frames are in memory before the walk begins
     shifted: float = 0.5  # share of walks as by continuous actions, which never repeat a pose exactly
@@ -53,6 +56,13 @@ class DataConfig:
             _check_share(name, getattr(self, name))
         if self.overlap not in OVERLAPS:
             raise unknown_name("overlap", self.overlap, OVERLAPS)
+        if self.history not in HISTORIES:
+            raise unknown_name("history", self.history, HISTORIES)
+        if self.history == "packed" and self.retrieval != "recent":
+            raise ValueError(
+                f"history='packed' with retrieval={self.retrieval!r}; what is compressed are the newest frames: choose "
+                "retrieval='recent'."
+            )
         for folder in self.captures:
             if not isinstance(folder, str):
                 raise ValueError(f"captures={self.captures}; expected a list of paths of folders.")
@@ -104,6 +114,11 @@ class TrainConfig:
             raise ValueError(
                 f"checkpoint_every={self.checkpoint_every} is not a multiple of own_walk_session="
                 f"{self.own_walk_session}; walks that are under way are not kept, so a run could not go on as it was."
+            )
+        if self.data.history == "packed" and self.self_context:
+            raise ValueError(
+                f"self_context={self.self_context} with history='packed'; a frame that was painted anew would have all "
+                "its pixels again. Set self_context to 0."
             )
         for name in ("decay_fraction", "ema_decay", "self_context", "example_weight"):
             _check_share(name, getattr(self, name))

@@ -172,12 +172,14 @@ class Evaluate(TorchCommand):
         "domains",
         "perceptual",
         "capture",
+        "methods",
     ] = "views"
     """What the generator paints, on true frames and on its own; whether it stops a camera where the scene does;
     whether policies do as well in it as in the scene; whether a place is the same after a way out and back, or after
     a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; what denoising
-    steps bring; how it paints places of kinds that training never showed; LPIPS, FID and FVD; or pictures that were
-    left out of captures. From loop on an interrupted command goes on when it is given again."""
+    steps bring; how it paints places of kinds that training never showed; LPIPS, FID and FVD; pictures that were left
+    out of captures; or training runs that differ in their context. From loop on an interrupted command goes on when it
+    is given again."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
@@ -210,6 +212,8 @@ class Evaluate(TorchCommand):
     """Of capture: folders of one capture or of many."""
     every: Annotated[int | None, arg(metavar="INT")] = None
     """Of capture: of so many pictures one is left out, by default 4."""
+    runs: Annotated[tuple[Path, ...] | None, arg(metavar="FOLDER [FOLDER ...]")] = None
+    """Of methods: folders of finished training runs, each measured with the context that it was trained with."""
     denoising: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
     """Of sampling: numbers of denoising steps, by default 1, 2, 4 and 8."""
     domains: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None

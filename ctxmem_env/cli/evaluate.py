@@ -9,6 +9,7 @@ from ctxmem_env.evaluation.run import evaluate, evaluate_and_write_collisions
 from ctxmem_env.evaluation.suite import PROTOCOLS, evaluate_protocol
 from ctxmem_env.evaluation.tables import protocol_table
 from ctxmem_env.evaluation.transfer import evaluate_transfer, transfer_table
+from ctxmem_env.training.methods import evaluate_methods
 
 _SHARED = ("model", "scenes", "num_steps", "num_context", "out", "device", "quiet")
 _TRANSFER = ("task", "policies", "retrieval", "sliding")
@@ -23,7 +24,9 @@ def evaluate_command(command: Evaluate) -> dict:
     options = {name: getattr(command, name) for name in _SHARED}
     if command.protocol == "capture":
         return _captures(command, options)
-    _refuse(command, _CAPTURES)
+    if command.protocol == "methods":
+        return _methods(command, options)
+    _refuse(command, (*_CAPTURES, "runs"))
     if command.protocol in PROTOCOLS:
         return _suite(command, options)
     options["out"] = command.out or Path("results.json")
@@ -83,12 +86,24 @@ def _shown(results: dict) -> dict:
 
 
 def _captures(command: Evaluate, options: dict) -> dict:
-    _refuse(command, (*_TRANSFER, *_SUITE, "steps", "tours"))
+    _refuse(command, (*_TRANSFER, *_SUITE, "steps", "tours", "runs"))
     if command.captures is None:
         raise ValueError("captures is missing; protocol='capture' needs folders, as --captures flat garden.")
     del options["scenes"]
     results = evaluate_captures(command.captures, every=command.every or 4, sheet=command.sheet, **options)
     return _shown(results)
+
+
+def _methods(command: Evaluate, options: dict) -> dict:
+    _refuse(command, (*_TRANSFER, *_SUITE, *_CAPTURES))
+    if command.runs is None:
+        raise ValueError("runs is missing; protocol='methods' needs folders of training runs, as --runs runs/a runs/b.")
+    for name in ("model", "num_context"):  # a run tells them
+        del options[name]
+    for name in ("steps", "tours"):
+        if getattr(command, name) is not None:
+            options[name] = getattr(command, name)
+    return _shown(evaluate_methods(command.runs, sheet=command.sheet, **options))
 
 
 def _refuse(command: Evaluate, names: tuple[str, ...]) -> None:

@@ -126,12 +126,9 @@ def fill_from_nearest(images: Tensor, known: Tensor) -> Tensor:
 
 
 class PackedHistoryGenerator:
-    """The whole history compressed into two frames, for a generator that was not trained for that.
+    """The whole history compressed into two frames by `pack_history`, for a generator that sees nothing else.
 
-    The schedule of FramePack (arXiv:2504.12626) with ratio 2: the newest frame has all its pixels, and each older one
-    half as many as the one after it, two frames' worth in all; of one pixel is the last that is seen. The generator
-    gets them enlarged back, with their poses and their depth, which is reduced alike. Contexts hold the newest frames,
-    newest first, as `recent` chooses them.
+    Contexts hold the newest frames, newest first, as `recent` chooses them.
     """
 
     def __init__(self, inner: Generator) -> None:
@@ -145,16 +142,26 @@ class PackedHistoryGenerator:
     def generate(
         self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
     ) -> Generated:
-        frames, depth = context.frames.movedim(-1, -3).float(), context.depth.float()
-        for age in range(frames.shape[1]):
-            frames[:, age] = _reduced(frames[:, age], age)
-            depth[:, age] = _reduced(depth[:, age : age + 1], age)[:, 0]
-        packed = Context(frames.movedim(-3, -1).round().to(torch.uint8), depth, context.poses, context.mask)
+        packed = Context(*pack_history(context.frames, context.depth), context.poses, context.mask)
         batch, slots = context.mask.shape
         each = (part.flatten(0, 1) for part in (packed.frames, packed.depth, packed.poses))
         features = self.inner.encode(*each, fov.repeat_interleave(slots))
         packed.features = {name: value.unflatten(0, (batch, slots)) for name, value in features.items()}
         return self.inner.generate(poses, packed, fov, num_steps, generators)
+
+
+def pack_history(frames: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames uint8 (B, k, H, W, 3) and depth (B, k, H, W), newest first, each with fewer pixels than the one before.
+
+    The schedule of FramePack (arXiv:2504.12626) with ratio 2: the newest frame has all its pixels, and each older one
+    half as many as the one after it, two frames' worth in all; of one pixel is the last that is seen. They come back
+    enlarged to the size of a frame, as the generator takes them; depth is reduced alike.
+    """
+    frames, depth = frames.movedim(-1, -3).float(), depth.float().clone()
+    for age in range(frames.shape[1]):
+        frames[:, age] = _reduced(frames[:, age], age)
+        depth[:, age] = _reduced(depth[:, age : age + 1], age)[:, 0]
+    return frames.movedim(-3, -1).round().to(torch.uint8), depth
 
 
 def _reduced(images: Tensor, halvings: int) -> Tensor:

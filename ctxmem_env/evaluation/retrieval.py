@@ -19,7 +19,7 @@ from ctxmem_env.generator import Generator
 from ctxmem_env.scenes import random_walk, shift
 
 PAINTERS = ("generator", "copy_best", "copy_newest", "warp", "splat", "packed")
-_PACKED = 13  # frames of 64 x 64 pixels, each of half as many pixels as the one after it, the oldest of one
+PACKED = 13  # frames of 64 x 64 pixels, each of half as many pixels as the one after it, the oldest of one
 
 
 def retrieval_cases(
@@ -40,7 +40,7 @@ def retrieval_cases(
     kinds = [(name, num_context, "generator") for name in names]
     kinds += [(names[0], slots, "generator") for slots in contexts if slots != num_context]
     kinds += [(names[0], num_context, painter) for painter in PAINTERS[1:-1]]
-    kinds.append(("recent", _PACKED, PAINTERS[-1]))
+    kinds.append(("recent", PACKED, PAINTERS[-1]))
     keys = ("retrieval", "context", "painter", "tour")
     return [dict(zip(keys, (*kind, tour), strict=True)) for tour in tours for kind in kinds]
 

@@ -52,6 +52,9 @@ _FIGURES |= {
 }
 _APPEARANCE = ("gradient_ratio", "contrast_ratio", "colour_distance")
 _LABELS = {
+    "method": "run",
+    "begun": "begun with",
+    "trained": "training steps",
     "path": "way",
     "domain": "domain",
     "tour": "true frames first",

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.config import DataConfig
+from ctxmem_env.evaluation.baselines import pack_history
 from ctxmem_env.retrieval import select_context
 from ctxmem_env.scenes import build_scene, random_walk, render, shift, split_seeds, stack_scenes, tour
 
@@ -73,7 +74,7 @@ class SceneBatches(Dataset):
         history, targets = torch.stack(history).float(), torch.stack(targets).float()
         lengths, fov = torch.tensor(lengths), torch.tensor(fov, dtype=torch.float32)
         generators = [generator] * c.scenes_per_batch
-        selection = select_context("fov", history, lengths, targets[:, 0], c.num_context, fov, generators)
+        selection = select_context(c.retrieval, history, lengths, targets[:, 0], c.num_context, fov, generators)
         indices = selection.indices.clamp(min=0)
         context_poses = history.gather(1, indices[..., None].expand(-1, -1, 6))
         mask = drop_context(selection.indices >= 0, c, rng)
@@ -87,6 +88,8 @@ class SceneBatches(Dataset):
         context_frames, context_depth = corrupt(
             frames[:, :k], depth[:, :k], c.corrupt, generator, c.scenes_per_batch, mine
         )
+        if c.history == "packed":
+            context_frames, context_depth = pack_history(context_frames, context_depth)
         context_depth[outside[mine], 0] = 0.0
         return {
             "context_frames": context_frames,

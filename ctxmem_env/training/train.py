@@ -24,6 +24,7 @@ from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
 from ctxmem_env.generator.transformer import SceneTransformer, beyond_borders
+from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.captures import estimate_context, training_batches
@@ -155,6 +156,7 @@ def train(config: TrainConfig, out: Path, device: str = "cpu", quiet: bool = Fal
     for name in config.model:
         if name not in ARGUMENTS:
             raise unknown_name("config: model", name, ARGUMENTS)
+    get_retrieval(config.data.retrieval)
     with ranks.joined(resolve_device(device), config.data.scenes_per_batch) as own:
         return _train(config, out, own, quiet)
 
