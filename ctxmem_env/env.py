@@ -35,7 +35,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     the observation. The method is that of Context-as-Memory
     ([arXiv:2506.03141](https://arxiv.org/abs/2506.03141)).
 
-    `CtxMemTrueScene-v0` has the same spaces, tasks and dynamics, and the exact renderer in place of the
+    `CtxMemTrueScene-v0` has the same spaces and tasks, and the exact renderer in place of the
     model.
 
     ## Action Space
@@ -139,11 +139,11 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     | Option  | Meaning                                                                                        |
     |---------|------------------------------------------------------------------------------------------------|
-    | `scene` | int: seed of a rendered scene; str: a style, one of `ctxmem_env.scenes.STYLES`, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
+    | `scene` | int: seed of a rendered scene, 0 to 999,999 (training), 1,000,000 to 1,000,999 (validation) or 2,000,000 to 2,000,999 (test), see `ctxmem_env.scenes.SPLITS`; str: a style, one of `ctxmem_env.scenes.STYLES`, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
     | `image` | path, PIL image or uint8 array: the middle of this picture is the first frame; what it shows beside the middle is remembered too |
     | `capture` | path of a folder with posed pictures (`ctxmem_env.captures`): they are remembered with their poses, and their depth where the capture brings it; the camera stands at the last one. Positions without a known scale get a median distance of 1.5 m from their mean, which lies 1.5 m above the ground |
     | `distance` | of what an image shows, its median in metres, which sets the scale of the world. Default: as the model estimates it |
-    | `tour`  | number of true frames, views around the start, that are remembered before the first frame; of a capture, frames spread evenly over it, by default all up to 256 |
+    | `tour`  | number of true frames, views around the start, that are remembered before the first frame; of a capture, frames spread evenly over it, by default all up to 256; of an image there are none |
     | `pose`  | (x, y, z, yaw, pitch, roll) of the first frame. Default: a free place of the scene; (0, 0, 1.5, 0, 0, 0) for an image. Of a capture, the frame nearest to it is the first in view |
     | `fov`   | horizontal field of view of the frames, in degrees. Default: that of the environment; of a capture the widest that all its pictures fill, which is also the most. What a photograph has after it was cropped is `ctxmem_env.camera.cropped_fov` |
     | `prompt` | what the world is to show, in words, where the model takes text (`wan:`); `set_prompt` says something else in mid-episode. The look of a scene is chosen by its style |
@@ -167,7 +167,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `reward`          | str             | `"dense"`    | `"dense"` or `"sparse"`; see Rewards                          |
     | `actions`         | str             | `"discrete"` | See Action Space                                              |
     | `observation`     | str             | `"rgb"`      | See Observation Space                                         |
-    | `retrieval`       | str             | `"fov"`      | How context is chosen: a name from `ctxmem_env.retrieval.RETRIEVAL` |
+    | `retrieval`       | str or callable | `"fov"`      | How context is chosen: `fov`, `fov_rays` (the paper's rule), `fov_random`, `fov_non_adjacent`, `fov_far`, `random`, `first_random`, `recent`, `first`, `none`, or a `ctxmem_env.retrieval.RetrievalStrategy` |
     | `num_context`     | int             | `8`          | Context slots k                                               |
     | `memory_capacity` | int or None     | `None`       | Frames that are remembered; None: all                         |
     | `eviction`        | str             | `"coverage"` | Which frame is forgotten when one more comes than `memory_capacity`: `"coverage"`, the one whose view the others cover best; `"oldest"`; `"reservoir"`, one at random |
@@ -247,8 +247,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         self._track = Track()
         self._window = Window()
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Open a world; see Starting State. Options that are refused leave the present world as it is."""
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Open a world, see Starting State; ValueError for options that do not fit, and the present world stays."""
         start = check_start(self.settings, options)
         super().reset(seed=seed)
         if self._world is None:
@@ -261,8 +261,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
             see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
         )
 
-    def step(self, action):
-        """Move the camera and look; see Action Space. Before the first reset it raises ResetNeeded."""
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Move the camera and look; ValueError for what is no action, ResetNeeded before the first reset."""
         world = self.world
         motion = self._actions.to_motion(batch_of_one(action))
         step = world.advance(motion)
@@ -286,7 +286,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         """What `render` draws; `extra` is what else `ctxmem_env.recording.View` may have, such as a true frame."""
         return replace(make_view(self._sight, self._context, self._track, self.world.memory, self.world.fov), **extra)
 
-    def restore_state(self, state: FaceState):
+    def restore_state(self, state: FaceState) -> tuple[Any, dict[str, Any]]:
         """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.
 
         From there on everything is as it would have been. Wrappers know nothing of it: `TimeLimit` counts on.
@@ -304,12 +304,13 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def save(self, path: str | Path) -> Path:
         """Write the whole world to one file, by convention `NAME.ctxworld`, and return its path.
 
-        What it holds is listed in `ctxmem_env.saving`. A file of that name is replaced when the new one is complete.
-        ValueError for a path that cannot be written to, OSError when writing fails half way.
+        What it holds is listed in `ctxmem_env.saving`. Missing folders are made, and a file of that name is replaced
+        when the new one is complete. ValueError for a path that cannot be written to, OSError when writing fails half
+        way, ResetNeeded before the first reset.
         """
         return save_world(path, self.settings, self.world, self.clone_state())
 
-    def load(self, path: str | Path, any_generator: bool = False):
+    def load(self, path: str | Path, any_generator: bool = False) -> tuple[Any, dict[str, Any]]:
         """Take up the world that `save` wrote, in this process or another; observation and info as `reset` gives them.
 
         From there on everything is as it would have been, to the bit on the same machine. Behind the wrappers of

@@ -22,7 +22,7 @@ from ctxmem_env.settings import check_prompt, check_settings, check_start, make_
 from ctxmem_env.sight import Sight, make_view, map_tensors, observe, see_openings, see_step, to_info, to_numpy
 from ctxmem_env.start import OPTIONS, Start
 from ctxmem_env.track import Track
-from ctxmem_env.true_scene import TrueSceneGenerator, TrueScenes, with_the_scene
+from ctxmem_env.true_scene import TrueSceneGenerator, TrueScenes, with_the_scene, without_model
 from ctxmem_env.world import SceneWorld
 
 try:
@@ -32,6 +32,8 @@ except ImportError as error:
     raise ImportError(
         'ctxmem_env.parallel needs PettingZoo, which is not installed; run `pip install "ctxmem-env[pettingzoo]"`.'
     ) from error
+
+MAX_CYCLES = 500  # as many steps as gymnasium.make gives an episode
 
 
 class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
@@ -50,13 +52,16 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
 
     Args:
         num_cameras: C, at least 1.
-        max_cycles: steps after which all cameras are truncated; None: never.
+        max_cycles: steps after which all cameras are truncated, by default as many as in `gymnasium.make`; None: never.
         kwargs: those of `GenerativeSceneEnv`, with its defaults. `memory_capacity` bounds the shared memory; the tour
             and the first frame of every camera must fit into it.
 
     `reset` takes the options of `GenerativeSceneEnv`. `pose` is that of the first camera; the others begin at free
     places of the same scene that are drawn, each with a tour of its own, or, in a photograph, where the first one does.
     An option that is not known is ignored with a warning, as PettingZoo asks that any may be given.
+
+    `clone_state`, `restore_state`, `save` and `load` of the single environment are not there; `copy.deepcopy` and
+    `pickle` give cameras that go on from the same moment.
     """
 
     metadata = {  # noqa: RUF012
@@ -66,7 +71,7 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         "is_parallelizable": True,
     }
 
-    def __init__(self, num_cameras: int = 2, max_cycles: int | None = None, **kwargs: Any):
+    def __init__(self, num_cameras: int = 2, max_cycles: int | None = MAX_CYCLES, **kwargs: Any):
         self._cameras = check_integer("num_cameras", num_cameras, 1)
         self.max_cycles = None if max_cycles is None else check_integer("max_cycles", max_cycles, 1)
         arguments = inspect.signature(GenerativeSceneEnv).bind(**kwargs)
@@ -98,8 +103,21 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         """That of one camera, the same object at every call."""
         return self._action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Open a world for all cameras. Options that are refused leave the present one as it is."""
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Open a world for all cameras.
+
+        Args:
+            seed: at least 0; None: go on with the randomness of the episode before, or begin with fresh one.
+            options: see the class.
+
+        Returns:
+            observations and infos, both by agent.
+
+        Raises:
+            ValueError: seed or options that do not fit; the present world stays as it is.
+        """
         start = self._check_start(options)
         if seed is None:
             random = deepcopy(self._random) or seeding.np_random()[0]
@@ -117,8 +135,22 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         rows = torch.arange(self._cameras, device=self._world.device)
         return self._see(see_openings(openings, rows, self.settings.num_context, self.settings.task), None)
 
-    def step(self, actions: dict[str, Any]):
-        """Move every camera and look. Actions that are refused move none. Before a reset: ResetNeeded."""
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """Move every camera and look.
+
+        Args:
+            actions: one for each of `agents`, and for no other.
+
+        Returns:
+            observations, rewards, terminations, truncations and infos of those agents; whoever has ended is not among
+            `agents` any more.
+
+        Raises:
+            ValueError: an action that does not fit, is missing or is one too many; no camera moves.
+            ResetNeeded: before the first reset, and when the episodes of all cameras have ended.
+        """
         world, agents = self.world, self.agents
         if not agents:
             raise ResetNeeded("The episodes of all cameras have ended; call reset() before step().")
@@ -225,25 +257,46 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
 class TrueSceneParallelEnv(TrueScenes, GenerativeSceneParallelEnv):
     """`GenerativeSceneParallelEnv` over the exact renderer; differs as `TrueSceneEnv` does from `GenerativeSceneEnv`.
 
+    No function of the module makes it; `parallel_to_aec(TrueSceneParallelEnv(num_cameras=2))` is the `AECEnv`.
+
     Args:
-        num_cameras, max_cycles, kwargs: as there.
-        height, width: of a frame in pixels, instead of `model` and `num_steps`.
+        num_cameras, max_cycles: as there.
+        height, width: of a frame in pixels, from 8 to 8192.
+        kwargs: as there, without `model` and `num_steps`; ValueError where one of them is given.
     """
 
     metadata = GenerativeSceneParallelEnv.metadata | {"name": "ctxmem_true_scene_v0"}
 
     def __init__(
-        self, num_cameras: int = 2, max_cycles: int | None = None, height: int = 64, width: int = 64, **kwargs: Any
+        self,
+        num_cameras: int = 2,
+        max_cycles: int | None = MAX_CYCLES,
+        height: int = 64,
+        width: int = 64,
+        **kwargs: Any,
     ):
-        super().__init__(num_cameras, max_cycles, model=TrueSceneGenerator(height, width), **kwargs)
+        super().__init__(num_cameras, max_cycles, model=TrueSceneGenerator(height, width), **without_model(kwargs))
         self.settings = with_the_scene(self.settings)
 
 
-def parallel_env(**kwargs: Any) -> GenerativeSceneParallelEnv:
-    """`GenerativeSceneParallelEnv(**kwargs)`, under the name that modules of PettingZoo give it."""
-    return GenerativeSceneParallelEnv(**kwargs)
+def parallel_env(
+    *, num_cameras: int = 2, max_cycles: int | None = MAX_CYCLES, **kwargs: Any
+) -> GenerativeSceneParallelEnv:
+    """`GenerativeSceneParallelEnv` under the name that modules of PettingZoo give it.
+
+    Args:
+        num_cameras, max_cycles: as there.
+        kwargs: those of `GenerativeSceneEnv`, such as `model`, `task`, `actions`, `observation` and `render_mode`.
+
+    Raises:
+        ValueError: arguments that do not fit.
+    """
+    return GenerativeSceneParallelEnv(num_cameras, max_cycles, **kwargs)
 
 
-def env(**kwargs: Any) -> AECEnv:
-    """The same as an `AECEnv`: cameras act in turn, and move together when the last one has acted."""
-    return parallel_to_aec(parallel_env(**kwargs))
+def env(*, num_cameras: int = 2, max_cycles: int | None = MAX_CYCLES, **kwargs: Any) -> AECEnv:
+    """`parallel_env` as an `AECEnv`: cameras act in turn, and move together when the last one has acted.
+
+    Arguments and errors are those of `parallel_env`.
+    """
+    return parallel_to_aec(parallel_env(num_cameras=num_cameras, max_cycles=max_cycles, **kwargs))

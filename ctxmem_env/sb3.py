@@ -1,5 +1,6 @@
 """The batch of worlds as a `VecEnv` of Stable-Baselines3, which takes no vector environments of Gymnasium."""
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 import ctxmem_env  # noqa: F401  registers the environments
+from ctxmem_env.env import GenerativeSceneEnv
+from ctxmem_env.errors import check_integer, unknown_name
 
 try:
     from stable_baselines3.common.vec_env import VecEnv, VecMonitor
@@ -17,6 +20,18 @@ except ImportError as error:
     raise ImportError(
         'ctxmem_env.sb3 needs Stable-Baselines3, which is not installed; run `pip install "ctxmem-env[agents]"`.'
     ) from error
+
+_IDS = ("CtxMemScene-v0", "CtxMemTrueScene-v0")
+# What is not chosen in env_kwargs or monitor_kwargs, and why.
+_NO_ENV_KWARGS = {
+    "num_envs": "n_envs says how many there are",
+    "autoreset_mode": "Stable-Baselines3 needs worlds that start over in the step that ends their episode",
+    "array": "Stable-Baselines3 needs NumPy arrays",
+}
+_NO_MONITOR_KWARGS = {"venv": "it is the worlds that are made here", "filename": "monitor_dir says where the log is"}
+_OF_ONE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
+_OF_EACH = ("np_random", "np_random_seed")  # attributes of the batch that hold an entry for each world
+_OF_THE_BATCH = ("num_envs", *_OF_ONE.values())  # that a world does not have
 
 
 def make_sb3_vec_env(
@@ -32,26 +47,51 @@ def make_sb3_vec_env(
     The worlds go the way of those that `make_vec_env` would make one by one.
 
     Args:
-        env_id: "CtxMemScene-v0" or "CtxMemTrueScene-v0".
+        env_id: "CtxMemScene-v0", "CtxMemTrueScene-v0", or an id of your own for the vector environment of one of them.
         n_envs: worlds, at least 1.
-        seed: world i begins with seed + i.
+        seed: world i begins with seed + i, at least 0; None: at random.
         monitor_dir: folder for a log of episodes, monitor.csv; None: no log.
-        env_kwargs: of `GenerativeSceneVectorEnv`, besides `autoreset_mode` and `array`, which Stable-Baselines3
-            settles; `render_mode` is "rgb_array" unless given.
-        monitor_kwargs: of `stable_baselines3.common.vec_env.VecMonitor`.
+        env_kwargs: of `GenerativeSceneVectorEnv` or `TrueSceneVectorEnv`, besides `num_envs`, `autoreset_mode` and
+            `array`, which Stable-Baselines3 settles; `render_mode` is "rgb_array" unless given.
+        monitor_kwargs: of `stable_baselines3.common.vec_env.VecMonitor`, besides `venv` and `filename`.
 
     Raises:
-        ValueError: arguments that do not fit.
+        ValueError: arguments that do not fit, with the one that does not.
     """
-    arguments = {"render_mode": "rgb_array"} | (env_kwargs or {})
+    scene, true_scene = (gym.spec(name).vector_entry_point for name in _IDS)
+    batch = gym.registry[env_id].vector_entry_point if env_id in gym.registry else None
+    if batch not in (scene, true_scene):
+        raise unknown_name("env_id", env_id, _IDS)
+    check_integer("n_envs", n_envs, 1)
+    if seed is not None:
+        seed = check_integer("seed", seed, 0)
+    known = {*inspect.signature(GenerativeSceneEnv).parameters, "max_episode_steps"}
+    if batch == true_scene:
+        known |= {"height", "width"}
+    arguments = {"render_mode": "rgb_array"} | _check_names("env_kwargs", env_kwargs, known, _NO_ENV_KWARGS)
+    known = {*inspect.signature(VecMonitor).parameters} - _NO_MONITOR_KWARGS.keys()
+    monitoring = _check_names("monitor_kwargs", monitor_kwargs, known, _NO_MONITOR_KWARGS)
     envs = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, array="numpy", **arguments)
+    vec_env = SceneVecEnv(envs)
     if monitor_dir is not None:
         os.makedirs(monitor_dir, exist_ok=True)
-    vec_env = VecMonitor(SceneVecEnv(envs), monitor_dir, **(monitor_kwargs or {}))
+    vec_env = VecMonitor(vec_env, monitor_dir, **monitoring)
     if seed is not None:
         vec_env.action_space.seed(seed)
     vec_env.seed(seed)
     return vec_env
+
+
+def _check_names(argument: str, given: Any, known: set[str], settled: dict[str, str]) -> dict[str, Any]:
+    """`given`, a dict or None, as a dict; ValueError for a name in it that is unknown or `settled`, with the reason."""
+    if given is not None and not isinstance(given, dict):
+        raise ValueError(f"{argument}={given!r} is a {type(given).__name__}; expected a dict or None.")
+    for name in given or {}:
+        if name in settled:
+            raise ValueError(f"{argument} has {name!r}, but {settled[name]}; leave it out.")
+        if name not in known:
+            raise unknown_name(f"{argument} key", name, known)
+    return given or {}
 
 
 class SceneVecEnv(VecEnv):
@@ -87,9 +127,19 @@ class SceneVecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions, one a world, for `step_wait`, which refuses those that do not fit. No world moves yet."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
+        """Take the step of `step_async` in all worlds; those whose episode ends start over at once.
+
+        Returns:
+            Observations (N, ...) or a dict of them, rewards float32 (N,), ends bool (N,), and a list of N infos.
+
+        Raises:
+            ValueError: actions outside their space, or not one a world; no world has moved.
+            gymnasium.error.ResetNeeded: before the first `reset`.
+        """
         observations, rewards, terminations, truncations, batched = self.envs.step(self._actions)
         infos, ended = self._split(batched), terminations | truncations
         last = self._split(batched["final_info"]) if ended.any() else infos
@@ -107,25 +157,47 @@ class SceneVecEnv(VecEnv):
         return self.envs.render() or [None] * self.num_envs
 
     def close(self) -> None:
+        """Close the batch, with all of its worlds."""
         self.envs.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute of the batch, once for each of the worlds asked for."""
-        return [getattr(self.envs.unwrapped, attr_name) for _ in self._get_indices(indices)]
+        """The attribute of each of the worlds asked for; of what all have in common, the batch's, once for each.
+
+        Spaces are those of one world; `np_random` and `np_random_seed` are its own.
+
+        Raises:
+            AttributeError: worlds have none of that name.
+            IndexError: there is no world of that index.
+        """
+        if attr_name in _OF_THE_BATCH:
+            raise AttributeError(f"a world has no attribute {attr_name!r}; the batch has: `vec_env.unwrapped.envs`.")
+        worlds = self._get_worlds(indices)
+        value = getattr(self.envs.unwrapped, _OF_ONE.get(attr_name, attr_name))
+        return [value[world] if attr_name in _OF_EACH else value for world in worlds]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refused: worlds in a batch have no attributes of their own."""
+        """Refused, NotImplementedError: worlds in a batch have no attributes of their own."""
         raise NotImplementedError(
-            f"{attr_name!r} cannot be set: worlds in a batch are no objects; give it to make_vec."
+            f"{attr_name!r} cannot be set: worlds in a batch are no objects; give it in env_kwargs of make_sb3_vec_env."
         )
 
     def env_method(self, method_name: str, *method_args, indices: VecEnvIndices = None, **method_kwargs) -> list[Any]:
-        """Refused: worlds in a batch have no methods of their own."""
-        raise NotImplementedError(f"{method_name!r} cannot be called: worlds in a batch are no objects; see `envs`.")
+        """Refused, NotImplementedError: worlds in a batch have no methods of their own."""
+        raise NotImplementedError(
+            f"{method_name!r} cannot be called: worlds in a batch are no objects; methods for all worlds at once are "
+            "those of `vec_env.unwrapped.envs.unwrapped`."
+        )
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
         """False for each of the worlds asked for: wrappers of single environments do not go around a batch."""
-        return [False for _ in self._get_indices(indices)]
+        return [False for _ in self._get_worlds(indices)]
+
+    def _get_worlds(self, indices: VecEnvIndices) -> list[int]:
+        worlds = list(self._get_indices(indices))
+        for world in worlds:
+            if not -self.num_envs <= world < self.num_envs:
+                raise IndexError(f"indices hold {world}; expected worlds from 0 to {self.num_envs - 1}.")
+        return worlds
 
     def _split(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
         """Batched infos as a dict for each world, of what the masks say that it has."""

@@ -115,8 +115,8 @@ def first_frames(
         poses = torch.tensor([start.pose], dtype=torch.float32).repeat(len(turns), 1)
         poses[:, 3:5] += torch.tensor(turns)
         return frames.to(device), None, poses.to(device), None
-    if scene is None:
-        scene = build_scene(start.scene) if isinstance(start.scene, int) else build_scene(scene_seed, start.scene)
+    seed, style = (start.scene, None) if isinstance(start.scene, int) else (scene_seed, start.scene)
+    scene = build_scene(seed, style) if scene is None else scene
     if start.pose is None:
         pose = spawn(scene, rng)
     else:
@@ -124,7 +124,7 @@ def first_frames(
         if not bool(is_free(scene, pose[:2], _BODY_RADIUS)):
             raise ValueError(
                 f"options['pose'] stands at x={pose[0]:.2f}, y={pose[1]:.2f}, which is in a wall or an "
-                f"object of scene {start.scene!r}, or outside of it; choose a free place, or leave 'pose' "
+                f"object of scene {seed}, or outside of it; choose a free place, or leave 'pose' "
                 "out."
             )
     poses = tour(scene, start.tour + 1, rng, pose).to(device)

@@ -1,7 +1,7 @@
 """The same environments over the exact renderer: the ground truth for generated worlds."""
 
 from dataclasses import dataclass, fields, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ctxmem_env.settings import Settings
 from ctxmem_env.vector import GenerativeSceneVectorEnv
 
 _LARGEST = 8192  # pixels of a side
+_OF_MODELS = ("model", "num_steps")  # arguments that say which model paints, and how
 
 
 class TrueSceneGenerator:
@@ -77,7 +78,7 @@ class SceneSurfaces:
 class TrueScenes:
     """What all faces over the exact renderer have of their own."""
 
-    def reset(self, *, seed=None, options: dict | None = None):
+    def reset(self, seed=None, options: dict | None = None):
         shared = options if isinstance(options, dict) else {}
         each = shared.get("worlds") if isinstance(shared.get("worlds"), list) else []
         for name, what in (("image", "photograph"), ("capture", "capture")):
@@ -104,16 +105,26 @@ class TrueScenes:
 class TrueSceneEnv(TrueScenes, GenerativeSceneEnv):
     """`CtxMemTrueScene-v0`: `GenerativeSceneEnv` with the exact renderer in place of a model.
 
-    Memory and retrieval run as they do there, and `info` reports them, but nothing is painted from them.
-    Takes `height` and `width` in pixels (default 64) instead of `model` and `num_steps`; `reset` refuses the
-    options `image` and `capture`, for photographs have no true scene behind them. Depth is exact, and collisions
-    are those with the surfaces of the scene, whether seen or not. Everything else is as in `GenerativeSceneEnv`.
+    Spaces and tasks are the same. Memory and retrieval run as they do there, and `info` reports them, but nothing is
+    painted from them. Depth is exact, whatever `seed_depth` says, and bodies stop at the surfaces of the scene itself,
+    whether a frame has seen them or not. Everything that is not named here is as in `GenerativeSceneEnv`.
+
+    Args:
+        height, width: of a frame in pixels, from 8 to 8192.
+        kwargs: those of `GenerativeSceneEnv`, with its defaults, without `model` and `num_steps`, for there is no
+            model.
+
+    `reset` refuses the options `image` and `capture`, for photographs have no true scene behind them. `save` and `load`
+    are refused, for a file holds remembered frames and no scene to render the next ones from; `clone_state` keeps it.
+
+    Raises:
+        ValueError: `model` or `num_steps` is given, or an argument does not fit.
     """
 
     _own = (*GenerativeSceneEnv._own, "_scenes")
 
-    def __init__(self, height: int = 64, width: int = 64, **kwargs):
-        super().__init__(model=TrueSceneGenerator(height, width), **kwargs)
+    def __init__(self, height: int = 64, width: int = 64, **kwargs: Any):
+        super().__init__(model=TrueSceneGenerator(height, width), **without_model(kwargs))
         self.settings = with_the_scene(self.settings)
 
     def save(self, path, any_generator: bool = False) -> NoReturn:
@@ -126,14 +137,25 @@ class TrueSceneEnv(TrueScenes, GenerativeSceneEnv):
 class TrueSceneVectorEnv(TrueScenes, GenerativeSceneVectorEnv):
     """`gymnasium.make_vec("CtxMemTrueScene-v0", num_envs=8)`: `GenerativeSceneVectorEnv` over the exact renderer.
 
-    It differs from that as `TrueSceneEnv` does from `GenerativeSceneEnv`.
+    It differs from that as `TrueSceneEnv` does from `GenerativeSceneEnv`; arguments and errors likewise.
     """
 
     _own = (*GenerativeSceneVectorEnv._own, "_scenes")
 
-    def __init__(self, num_envs: int = 1, height: int = 64, width: int = 64, **kwargs):
-        super().__init__(num_envs, model=TrueSceneGenerator(height, width), **kwargs)
+    def __init__(self, num_envs: int = 1, height: int = 64, width: int = 64, **kwargs: Any):
+        super().__init__(num_envs, model=TrueSceneGenerator(height, width), **without_model(kwargs))
         self.settings = with_the_scene(self.settings)
+
+
+def without_model(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` without those that are for a model; ValueError where one of them asks for something."""
+    for name in _OF_MODELS:
+        if kwargs.get(name) is not None:
+            raise ValueError(
+                f"{name}={kwargs[name]!r} was given, but a true scene is rendered and has no model; leave {name} out, "
+                "or use CtxMemScene-v0. The size of frames is chosen by height and width."
+            )
+    return {name: value for name, value in kwargs.items() if name not in _OF_MODELS}
 
 
 def with_the_scene(settings: Settings) -> Settings:

@@ -2,8 +2,8 @@
 
 python examples/own_capture.py FOLDER --out capture.mp4
 
-FOLDER is a capture of nerfstudio, COLMAP or Context-as-Memory; without one a short walk through a true scene is written
-and opened.
+FOLDER is a capture in one of the layouts that `ctxmem_env.captures` reads, such as that of nerfstudio or COLMAP;
+without one a short walk through a true scene is written and opened.
 """
 
 import argparse

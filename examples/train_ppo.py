@@ -3,7 +3,7 @@
 pip install -e ".[agents]"
 python examples/train_ppo.py --steps 20000
 
-`agents/ppo.py` does the same with checkpoints, curves and hyperparameters of its own.
+`agents/ppo.py` trains for any task, with checkpoints, curves and hyperparameters.
 """
 
 import argparse

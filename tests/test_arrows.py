@@ -125,7 +125,7 @@ ALLOWED = {
         "tasks",
         "world_file",
     },
-    "sb3": set(),
+    "sb3": {"env"},
     "plotting": set(),
     "filming": {"evaluation", "recording", "scenes", "settings", "true_scene"},
     "episodes": {"atomic", "saving"},

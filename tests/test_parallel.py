@@ -1,6 +1,7 @@
 """Cameras that share a world, by PettingZoo's own tests, against the single environment, and in training."""
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -272,6 +273,23 @@ def test_a_camera_whose_task_has_ended_leaves_and_the_others_go_on(monkeypatch):
     with pytest.raises(ResetNeeded, match=r"episodes of all cameras have ended; call reset\(\)"):
         cameras.step({})
     assert len(cameras.reset()[0]) == 3
+
+
+@pytest.mark.parametrize("factory", [parallel_env, env, TrueSceneParallelEnv])
+def test_unless_told_otherwise_episodes_are_as_long_as_those_of_gymnasium_make(factory):
+    assert inspect.signature(factory).parameters["max_cycles"].default == gym.spec(IDS[0]).max_episode_steps
+    assert gym.spec(IDS[1]).max_episode_steps == gym.spec(IDS[0]).max_episode_steps
+
+
+@pytest.mark.parametrize(("given", "steps"), [({}, 500), ({"max_cycles": 7}, 7), ({"max_cycles": None}, None)])
+def test_the_usual_loop_ends_at_the_limit_and_without_one_never(given, steps):
+    cameras = parallel_env(**arguments(num_cameras=1, retrieval="none", collisions=False, tour=0, **given))
+    cameras.reset(seed=0)
+    taken = 0
+    while cameras.agents and taken < 520:
+        *_, truncations, _ = act(cameras, STAY)
+        taken += 1
+    assert (taken, truncations["camera_0"]) == ((520, False) if steps is None else (steps, True))
 
 
 def test_the_panel_shows_every_camera_as_the_single_environment_shows_its_own():

@@ -124,22 +124,73 @@ def test_ppo_learns_a_few_steps(observation):
     evaluate_policy(agent, envs, n_eval_episodes=2)
 
 
-def test_attributes_are_those_of_the_batch():
+def test_attributes_are_those_of_single_worlds():
+    batch, single = make(seed=4), make_vec_env(IDS[0], N, 4, env_kwargs=arguments())
+    for envs in (batch, single):
+        envs.reset()
+    for indices in (None, 1, [2, 0], [-1]):
+        for name in ("action_space", "observation_space", "np_random_seed", "render_mode"):
+            assert batch.get_attr(name, indices) == single.get_attr(name, indices)
+        drawn, wanted = (
+            [random.bit_generator.state for random in envs.get_attr("np_random", indices)] for envs in (batch, single)
+        )
+        assert drawn == wanted
+    assert batch.get_attr("settings", indices=[0, 2])[1].tour == 1
+    for name in ("num_envs", "no_such_attribute"):
+        assert not batch.has_attr(name) and not single.has_attr(name)
+    for ask in (lambda: batch.get_attr("render_mode", [0, N]), lambda: batch.env_is_wrapped(gym.Wrapper, -N - 1)):
+        with pytest.raises(IndexError, match="expected worlds from 0 to 2"):
+            ask()
+
+
+def test_what_worlds_of_a_batch_cannot_do_says_where_it_is_done():
     envs = make()
-    assert envs.get_attr("render_mode") == ["rgb_array"] * N
-    assert envs.get_attr("settings", indices=[0, 2])[1].tour == 1
-    assert not envs.has_attr("no_such_attribute")
-    with pytest.raises(NotImplementedError, match="'tour' cannot be set"):
+    with pytest.raises(NotImplementedError, match=r"'tour' cannot be set.* give it in env_kwargs of make_sb3_vec_env"):
         envs.set_attr("tour", 3)
-    with pytest.raises(NotImplementedError, match="'close' cannot be called"):
-        envs.env_method("close")
+    with pytest.raises(
+        NotImplementedError, match=r"'clone_state' cannot be called.* `vec_env\.unwrapped\.envs\.unwrap"
+    ):
+        envs.env_method("clone_state")
+    first = envs.reset()
+    batch = envs.unwrapped.envs.unwrapped
+    state = batch.clone_state()
+    envs.step([FORWARD] * N)
+    np.testing.assert_array_equal(batch.restore_state(state)[0], first)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"env_id": "CartPole-v1"}, "env_id='CartPole-v1' is unknown.* Known: 'CtxMemScene-v0', 'CtxMemTrueScene-v0'"),
+        ({"n_envs": 0}, "n_envs=0 is out of range; expected an integer of at least 1"),
+        ({"seed": -1}, "seed=-1 is out of range"),
+        ({"env_kwargs": {"foo": 1}}, "env_kwargs key='foo' is unknown"),
+        ({"env_kwargs": {"taks": "roam"}}, r"env_kwargs key='taks' is unknown\. Did you mean 'task'\?"),
+        ({"env_kwargs": {"array": "torch"}}, "env_kwargs has 'array', but .* NumPy arrays; leave it out"),
+        ({"env_kwargs": {"autoreset_mode": AutoresetMode.DISABLED}}, "env_kwargs has 'autoreset_mode', but"),
+        ({"env_kwargs": {"num_envs": 2}}, "env_kwargs has 'num_envs', but n_envs says"),
+        ({"env_kwargs": [("tour", 1)]}, "env_kwargs=.* is a list; expected a dict or None"),
+        ({"monitor_kwargs": {"filename": "a"}}, "monitor_kwargs has 'filename', but monitor_dir says"),
+        (
+            {"monitor_kwargs": {"keywords": ()}},
+            r"monitor_kwargs key='keywords' is unknown\. Did you mean 'info_keywords'",
+        ),
+    ],
+)
+def test_an_argument_that_does_not_fit_gets_one_clear_error(bad, message):
+    with pytest.raises(ValueError, match=message):
+        make_sb3_vec_env(**{"n_envs": N, "env_kwargs": arguments()} | bad)
+
+
+def test_every_argument_of_the_worlds_is_taken():
+    names = {"max_episode_steps": 5, "task": "explore", "num_context": 4}
+    for env_id in IDS[:2]:
+        assert make(env_id, **names).get_attr("settings")[0].num_context == 4
+    monitored = make_sb3_vec_env(n_envs=N, env_kwargs=arguments(), monitor_kwargs={"info_keywords": ("success",)})
+    assert monitored.info_keywords == ("success",)
 
 
 def test_bad_input_is_refused_and_the_worlds_go_on():
-    with pytest.raises(ValueError, match="num_envs=0 is out of range"):
-        make_sb3_vec_env(n_envs=0, env_kwargs=arguments())
-    with pytest.raises(TypeError, match="autoreset_mode"):
-        make(autoreset_mode=AutoresetMode.DISABLED)
     with pytest.raises(ValueError, match=r"autoreset_mode=AutoresetMode.NEXT_STEP; expected SAME_STEP"):
         SceneVecEnv(gym.make_vec(IDS[0], N, **arguments()))
     envs, undisturbed = make(), make()
@@ -159,3 +210,13 @@ def test_without_stable_baselines_an_error_says_what_to_install():
     assert out == (
         'ctxmem_env.sb3 needs Stable-Baselines3, which is not installed; run `pip install "ctxmem-env[agents]"`.\n'
     )
+
+
+def test_an_id_of_ones_own_over_the_same_batch_is_taken():
+    entry = gym.spec("CtxMemTrueScene-v0").vector_entry_point
+    gym.register("SmallTrueScene-v0", vector_entry_point=entry, kwargs={"height": 16, "width": 16, "tour": 0})
+    try:
+        vec_env = make_sb3_vec_env("SmallTrueScene-v0", n_envs=2, seed=0)
+        assert vec_env.reset().shape == (2, 16, 16, 3)
+    finally:
+        del gym.registry["SmallTrueScene-v0"]

@@ -20,7 +20,8 @@ class Place(TorchCommand):
     image: Annotated[Path | None, arg(metavar="FILE")] = None
     """Picture that becomes the first frame, in place of a scene."""
     capture: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder of posed pictures that are remembered, in place of a scene: of nerfstudio, COLMAP or Context-as-Memory."""
+    """Folder of posed pictures that are remembered, in place of a scene: of nerfstudio, instant-ngp, COLMAP,
+    Context-as-Memory, GF-Minecraft or RealEstate10K."""
     prompt: Annotated[str | None, arg(metavar="TEXT")] = None
     """What the world is to show, in words, where the model takes text (wan:)."""
     tour: Annotated[int | None, arg(metavar="INT")] = None

@@ -52,12 +52,12 @@ class FrontierExplorer(ScriptedPolicy):
     def __init__(self, turn_angle: float = TURN_ANGLE, fov: float = DEFAULT_FOV):
         self.turn, self.fov = math.radians(turn_angle), fov
 
-    def predict(
+    def _predict(
         self,
         observation: Observation,
-        state: list[_Walk] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        state: list[_Walk] | None,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
     ) -> tuple[np.ndarray, Any]:
         """See `Policy.predict`. The state holds the maps, which a call changes."""
         depth, poses = self.read(observation, "depth", "pose")

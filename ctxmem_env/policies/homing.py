@@ -53,12 +53,12 @@ class VisualHoming(ScriptedPolicy):
         self._rng = np.random.default_rng(check_integer("seed", seed, 0))
         self._half = math.tan(math.radians(fov) / 2)
 
-    def predict(
+    def _predict(
         self,
         observation: Observation,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        state: Any,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
     ) -> tuple[np.ndarray, list[_Walker | None]]:
         """See `Policy.predict`."""
         rgb, depth, goal = self.read(observation, "rgb", "depth", "goal")

@@ -114,12 +114,12 @@ class NetworkPolicy(ScriptedPolicy):
         parts = {name: _tensor(values) for name, values in found.items()}
         return self.network["head"](self.network["trunk"](encode(parts)))
 
-    def predict(
+    def _predict(
         self,
         observation: Observation,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        state: Any,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
     ) -> tuple[np.ndarray, None]:
         """See `Policy.predict`."""
         logits = self.logits(observation)

@@ -5,9 +5,18 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
+from ctxmem_env.actions import map_actions
 from ctxmem_env.settings import OBSERVATIONS
 
 Observation = np.ndarray | dict[str, np.ndarray]
+
+# Shapes of the parts of observations of N worlds, by their axes; goals are numbers or pictures.
+_SHAPES = {
+    "rgb": {4: "(N, H, W, 3)"},
+    "depth": {4: "(N, H, W, 1)"},
+    "pose": {2: "(N, 6)"},
+    "goal": {2: "(N, numbers)", 4: "(N, H, W, 3)"},
+}
 
 
 @runtime_checkable
@@ -28,10 +37,14 @@ class Policy(Protocol):
     ) -> tuple[np.ndarray, Any]:
         """Actions of N worlds, and the state for the next call.
 
+        The policies of this package, as those of Stable-Baselines3, take one observation as well, without the axis of
+        worlds, and give one action without it; the state is that of a batch of one.
+
         Args:
             observation: a batch of N, an array (N, ...) or a dict of them.
             state: what the call before returned; None at first.
             episode_start: bool (N,), worlds whose episode begins with this observation; None: all at first, then none.
+                With one observation bool or (1,).
             deterministic: the likeliest action rather than one drawn, for policies that draw.
 
         Returns:
@@ -43,15 +56,48 @@ class Policy(Protocol):
 class ScriptedPolicy:
     """What the policies of this package have that follow a rule: discrete actions, and the tasks that the rule serves.
 
-    observation: the least that it needs, one of "rgb", "rgbd", "dict"; tasks: names, empty for any task.
+    observation: the least that it needs, one of "rgb", "rgbd", "dict"; tasks: names, empty for any task. Those derived
+    from it have `_predict`, `Policy.predict` for batches alone.
     """
 
     observation: ClassVar[str] = "rgb"
     actions: str = "discrete"
     tasks: ClassVar[tuple[str, ...]] = ()
 
+    def predict(
+        self,
+        observation: Observation,
+        state: Any = None,
+        episode_start: np.ndarray | bool | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """See `Policy.predict`. Of one observation: one action, as the action space samples it.
+
+        Raises:
+            ValueError: an observation without what the policy needs, or some parts of one world and some of a batch.
+        """
+        if not _is_one(observation):
+            return self._predict(observation, state, episode_start, deterministic)
+        if episode_start is not None:
+            episode_start = np.asarray(episode_start, bool).reshape(-1)
+            if len(episode_start) != 1:
+                raise ValueError(
+                    f"episode_start holds {len(episode_start)} entries; expected 1, as observation is one."
+                )
+        if isinstance(observation, dict):
+            batch = {name: np.asarray(part)[None] for name, part in observation.items()}
+        else:
+            batch = np.asarray(observation)[None]
+        actions, state = self._predict(batch, state, episode_start, deterministic)
+        return map_actions(lambda part: part[0], actions), state
+
+    def _predict(
+        self, observation: Observation, state: Any, episode_start: np.ndarray | None, deterministic: bool
+    ) -> tuple[Any, Any]:
+        raise NotImplementedError(f"{type(self).__name__} has no `_predict`; give it one, or a `predict`.")
+
     def read(self, observation: Observation, *names: str) -> list[np.ndarray]:
-        """Those parts of the observation; ValueError where one is missing."""
+        """Those parts of a batch of observations; ValueError where one is missing or has another shape."""
         found = set(observation) if isinstance(observation, dict) else set()
         missing = [name for name in names if name not in found]
         if missing:
@@ -61,7 +107,28 @@ class ScriptedPolicy:
                 f"observation {came}; {type(self).__name__} needs {', '.join(map(repr, names))}: make the environment "
                 f"with observation={self.observation!r}{tasks}."
             )
-        return [np.asarray(observation[name]) for name in names]
+        parts = [np.asarray(observation[name]) for name in names]
+        for name, part in zip(names, parts, strict=True):
+            if name in _SHAPES and part.ndim not in _SHAPES[name]:
+                raise ValueError(
+                    f"observation has {name!r} of shape {part.shape}, worlds first; {type(self).__name__} expects "
+                    f"{' or '.join(_SHAPES[name].values())} of N worlds."
+                )
+        return parts
+
+
+def _is_one(observation: Observation) -> bool:
+    """Whether the observation is that of one world, not a batch, by the number of its axes."""
+    parts = observation if isinstance(observation, dict) else {"rgb": observation}
+    # A goal of a task from elsewhere may have any shape, so it decides only where nothing else is seen.
+    known = sorted(parts.keys() & {"rgb", "depth", "pose"} or parts.keys() & {"goal"})
+    ones = [name for name in known if np.ndim(parts[name]) + 1 in _SHAPES[name]]
+    if ones and len(ones) < len(known):
+        came = ", ".join(f"{name!r} {np.shape(parts[name])}" for name in known)
+        raise ValueError(
+            f"observation has parts of these shapes: {came}; expected all parts of one world, or all of a batch."
+        )
+    return bool(ones)
 
 
 def environment_arguments(policy: Policy) -> dict[str, str]:

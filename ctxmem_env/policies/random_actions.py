@@ -23,12 +23,12 @@ class RandomActions(ScriptedPolicy):
         self.actions, self._space = actions, make_actions(actions).space
         self._rng = np.random.default_rng(check_integer("seed", seed, 0))
 
-    def predict(
+    def _predict(
         self,
         observation: Observation,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        state: Any,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
     ) -> tuple[np.ndarray | dict[str, np.ndarray], None]:
         """See `Policy.predict`."""
         first = next(iter(observation.values())) if isinstance(observation, dict) else observation

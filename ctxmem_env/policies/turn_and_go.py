@@ -50,12 +50,12 @@ class TurnAndGo(ScriptedPolicy):
         self.observation = "rgbd" if avoid else "rgb"
         self.headings = headings_in_view(fov, turn_angle)
 
-    def predict(
+    def _predict(
         self,
         observation: Observation,
-        state: list[_Detour] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        state: list[_Detour] | None,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
     ) -> tuple[np.ndarray, list[_Detour] | None]:
         """See `Policy.predict`. The state, with `avoid`, holds a row for each world: `_Detour`."""
         if not self.avoid:

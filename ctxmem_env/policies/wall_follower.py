@@ -32,12 +32,12 @@ class WallFollower(ScriptedPolicy):
         # Straight ahead, and as far to the right as can be judged.
         self.headings = np.array([0, headings_in_view(fov, turn_angle)[0]])
 
-    def predict(
+    def _predict(
         self,
         observation: Observation,
-        state: np.ndarray | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        state: np.ndarray | None,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Policy.predict`. The state is float64 (N, 4): x and y in metres, the last action, and the turns to the
         right that are left to find the surface again."""

@@ -8,7 +8,7 @@ from ctxmem_env.overlap import MAX_RANGE
 from ctxmem_env.tasks.task import Beginning, Task
 
 _CELL = 0.25  # metres
-_SIDE = 256  # cells; what lies more than 32 m from the start pays nothing
+_SIDE = 256  # cells
 _COLUMNS = 96  # looks of a view, closer than cells at any distance that counts
 _BEFORE = 0.1  # metres before a surface
 
@@ -18,7 +18,8 @@ class Explore(Task):
 
     Ground counts as seen, in cells of 0.25 m, up to the surface that the middle row of the frame shows (by the model's
     own depth) and to 8 m, the range of retrieval's overlap. That overlap itself would pay nothing for walking on: it
-    finds all but the end of a view in the view a step behind, and knows no walls. The tour does not count as seen.
+    finds all but the end of a view in the view a step behind, and knows no walls. The tour does not count as seen, and
+    nothing more than 32 m from the start counts.
     `info` holds `new_area`, what a step has shown for the first time, and `seen_area`, all since the start, in m^2.
 
     Cameras that share a world share the map of it, around the start of the first one: the reward is that of the team,
