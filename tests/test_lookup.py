@@ -7,7 +7,7 @@ import torch
 
 from ctxmem_env.camera import camera_to_world
 from ctxmem_env.generator.attention import relative_cameras
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, splat_carved, two_largest
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
 
 SIZE = 32
@@ -104,6 +104,38 @@ def test_what_was_painted_right_before_the_camera_gives_way_and_what_was_given_d
     further = pose.clone()
     further[..., 0] = -0.2  # from here the near wall is 0.45 m away
     assert (splat(*memory(near, far), everything(2), further, FOV, ~everything(2))[0] == 0.5).any()
+
+
+def carved(*walls, given, pose=None):
+    """Colours of a view of remembered walls, by default from where the first of them was seen."""
+    pose = walls[0][2] if pose is None else pose
+    colours, _, covered = splat_carved(
+        *memory(*walls), everything(len(walls)), pose[None, None], FOV, torch.tensor([given])
+    )
+    return colours[covered.expand_as(colours) > 0].unique().tolist()
+
+
+def test_nothing_painted_stands_where_a_given_frame_saw_through():
+    true, painted = wall(4.0, colour=-0.5), wall(2.0, colour=0.5)
+    assert carved(true, painted, given=[True, False]) == [-0.5]
+    assert carved(painted, true, given=[False, True]) == [-0.5]
+    assert carved(true, painted, given=[False, False]) == [0.5]  # nobody knows which of them is right
+    # Little nearer than the true one it may be that one, with an error of depth.
+    assert carved(true, wall(3.7, colour=0.5), given=[True, False]) == [0.5]
+
+
+def test_what_no_given_frame_could_see_stays_as_it_was_painted():
+    true, behind = wall(2.0, colour=-0.5), wall(4.0, colour=0.5)
+    assert carved(true, behind, given=[True, False]) == [-0.5]  # hidden by the true one, as from anywhere
+    beside = wall(2.0, colour=0.5, yaw=math.pi)
+    assert carved(true, beside, given=[True, False], pose=beside[2]) == [0.5]
+
+
+def test_given_frames_do_not_carve_one_another():
+    assert carved(wall(4.0, colour=-0.5), wall(2.0, colour=0.5), given=[True, True]) == [0.5]
+    # Nor with a painted one beside them, elsewhere.
+    walls = wall(4.0, colour=-0.5), wall(2.0, colour=0.5), wall(2.0, colour=0.0, yaw=math.pi)
+    assert carved(*walls, given=[True, True, False]) == [0.5]
 
 
 def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_camera():

@@ -19,6 +19,7 @@ MIN_DEPTH = 0.05
 CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
 _MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
+_SEEN_THROUGH = 0.15  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 
 
 def _rays_between(rays: Tensor, origin: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,6 +255,38 @@ def locate(
     shape = (batch, targets, slots, height, width)
     evidence = Evidence(*(value.view(shape) for value in (size, sign, ratio.clamp(-1, 1))))
     return image.unflatten(-1, shape[3:]), evidence, visible.view(shape)
+
+
+@torch.no_grad()
+def splat_carved(
+    frames: Tensor,
+    depth: Tensor,
+    context_poses: Tensor,
+    mask: Tensor,
+    poses: Tensor,
+    fov: Tensor,
+    given: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `splat`, but nothing that was painted stands where a frame that nobody painted saw through.
+
+    What was made up too near, in a place that the camera did not look at closely, would hide for ever what is known to
+    be behind it. There the view shows what the `given` frames show alone.
+    """
+    thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
+    if given is None:
+        return thrown
+    true = mask & given
+    on_host = mask.device.type == "cpu"  # elsewhere to look at a value is to wait for it
+    if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
+        return thrown
+    _, evidence, visible = locate(thrown[1][:, :, 0], poses, depth, context_poses, true, fov)
+    contradicted = (visible & (evidence.sign < -4 * _SEEN_THROUGH)).any(2, keepdim=True) & (thrown[2] > 0)
+    if on_host and not bool(contradicted.any()):
+        return thrown
+    alone = splat(frames, depth, context_poses, true, poses, fov, given)
+    # Frames that nobody painted may contradict one another, by errors of depth; they stay as they are.
+    own = (alone[2] > 0) & ((alone[1] - thrown[1]).abs() < 0.05)
+    return tuple(torch.where(contradicted & ~own, *pair) for pair in zip(alone, thrown, strict=True))
 
 
 @full_precision

@@ -26,7 +26,7 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat_carved, two_largest
 
 
 class View(NamedTuple):
@@ -214,7 +214,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if self.config.lookup:
             examples = mask if given is None else mask & given
             examples = torch.where(examples.any(1, keepdim=True), examples, mask)
-            thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
+            thrown = splat_carved(frames, depth, context_poses, mask, poses, fov, given)
             hints = torch.cat([*thrown, *extend(frames, depth, context_poses, examples, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
