@@ -121,7 +121,7 @@ def test_nothing_painted_stands_where_a_given_frame_saw_through():
     assert carved(painted, true, given=[False, True]) == [-0.5]
     assert carved(true, painted, given=[False, False]) == [0.5]  # nobody knows which of them is right
     # Little nearer than the true one it may be that one, with an error of depth.
-    assert carved(true, wall(3.7, colour=0.5), given=[True, False]) == [0.5]
+    assert carved(true, wall(3.8, colour=0.5), given=[True, False]) == [0.5]
 
 
 def test_what_no_given_frame_could_see_stays_as_it_was_painted():

@@ -19,7 +19,7 @@ MIN_DEPTH = 0.05
 CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
 _MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
-_SEEN_THROUGH = 0.15  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
+_SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 
 
 def _rays_between(rays: Tensor, origin: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
