@@ -135,6 +135,11 @@ def collisions() -> str:
     return dated(collisions_table(results), results["weights"])
 
 
+def methods() -> str:
+    """Runs that were trained alike but for their context, or for the look-up."""
+    return protocol_table(read_results(NANO / "results_methods.json"))
+
+
 def tuned() -> str:
     """One place before and after training on its other pictures, from the results of all places and of this one."""
     before, after = (read_results(NANO / f"results_capture{end}.json") for end in ("", "_tuned"))
@@ -188,6 +193,7 @@ SECTIONS = {
     "ages": ages,
     "collisions": collisions,
     **{f"protocol {name}": functools.partial(protocol, name) for name in (*PROTOCOLS, "capture")},
+    "methods": methods,
     "tuned": tuned,
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
