@@ -236,11 +236,10 @@ def test_chosen_parsers_are_tried_beside_those_of_an_earlier_report(run, fail, t
 
 
 @pytest.mark.slow
-def test_a_server_in_a_small_crowd_goes_on_serving_its_visitors_and_keeps_nothing(untrained_model):
+def test_a_server_in_a_small_crowd_gives_its_visitors_their_share_and_keeps_nothing(untrained_model):
     load = replace(QUICK, clients=16, seconds=2.0, returns=60, weighings=2)
     told = serve_under_load(load, str(untrained_model)) | {"machine": {"cpu": "a", "torch": "b"}}
-    # How large a share is left is for `ctxmem selftest` to tell: on a machine with other work two seconds tell nothing.
-    assert told["leaks"] == {} and told["fair_share"] > 0
+    assert told["leaks"] == {} and told["fair_share"] > 0.5
     assert told["hour"]["made"] >= 60 and told["hour"]["descriptors"][1] <= told["hour"]["descriptors"][0]
     assert all(len(rates) == 1 and rates[0] > 0 for rates in told["steps_per_second"].values())
     assert "| a crowd at the web page | 16 clients" in reliability_summary({"server": told})
