@@ -10,7 +10,7 @@ import yaml
 
 from ctxmem_env.errors import check_integer, unknown_name
 
-PRECISIONS = ("bfloat16", "float32")
+PRECISIONS = ("auto", "bfloat16", "float32")
 OVERLAPS = ("recomputed", "labels")
 HISTORIES = ("whole", "packed")
 _LONGEST, _MOST_BRACKETS = 100_000, 500  # of a file
@@ -34,6 +34,7 @@ class DataConfig:
     tour: int = 12  # at most this many true frames are in memory before the walk begins
     shifted: float = 0.5  # share of walks as by continuous actions, which never repeat a pose exactly
     small_steps: float = 0.3  # share of walks in smaller steps, down to a tenth, as a filmed camera moves
+    close_ups: float = 0.0  # share of scenes whose targets go straight up to what stands before the camera
     newest_only: float = 0.3  # share of scenes whose context is the newest frame alone (the paper: 0.1)
     outside: float = 0.3  # share of scenes whose newest frame comes from outside, so that its depth is not known
     nothing: float = 0.05  # share of scenes without any context
@@ -52,7 +53,8 @@ class DataConfig:
         check_integer("num_context", self.num_context, 2)  # one half of the context is repainted from the other
         check_integer("walk_length", self.walk_length, self.targets_per_scene**2)  # targets are ever further apart
         check_integer("workers", self.workers, 0)
-        for name in ("shifted", "small_steps", "newest_only", "outside", "nothing", "thinned", "corrupt", "captured"):
+        shares = ("shifted", "small_steps", "close_ups", "newest_only", "outside", "nothing", "thinned", "corrupt")
+        for name in (*shares, "captured"):
             _check_share(name, getattr(self, name))
         if self.overlap not in OVERLAPS:
             raise unknown_name("overlap", self.overlap, OVERLAPS)
@@ -96,7 +98,7 @@ class TrainConfig:
     adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
     init: str = ""  # a generator's name or folder, whose weights the run begins with; empty for random ones
-    precision: str = "bfloat16"
+    precision: str = "auto"  # bfloat16 where the hardware multiplies in it, else float32
     compile: bool = False
     threads: int = 1
     validate_every: int = 500

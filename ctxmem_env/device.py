@@ -26,6 +26,16 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies matrices in it (GPUs, CPUs with AMX or AVX-512 BF16), else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Not public yet; a CPU of which torch cannot tell counts as one that has neither.
+    units = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    fast = any(getattr(torch.cpu, unit, lambda: False)() for unit in units)
+    return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
+
+
 def available_bytes(device: str | torch.device) -> int | None:
     """Memory that is free on a device, or None where that is not known."""
     if torch.device(device).type == "cuda":

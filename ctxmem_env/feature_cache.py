@@ -69,7 +69,8 @@ class FeatureCache:
         if missing:
             self._store(list(missing), encode(list(missing.values())))
         rows = [0 if key is None else self._rows[key] for key in keys]
-        return {name: pool[torch.tensor(rows, device=pool.device)] for name, pool in self._pool.items()}
+        at = torch.tensor(rows)
+        return {name: pool.index_select(0, at.to(pool.device)) for name, pool in self._pool.items()}
 
     def drop(self, world: int) -> None:
         """Forget every frame of one world."""

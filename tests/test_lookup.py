@@ -7,7 +7,7 @@ import torch
 
 from ctxmem_env.camera import camera_to_world
 from ctxmem_env.generator.attention import relative_cameras
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, splat_carved, two_largest
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
 
 SIZE = 32
@@ -109,9 +109,7 @@ def test_what_was_painted_right_before_the_camera_gives_way_and_what_was_given_d
 def carved(*walls, given, pose=None):
     """Colours of a view of remembered walls, by default from where the first of them was seen."""
     pose = walls[0][2] if pose is None else pose
-    colours, _, covered = splat_carved(
-        *memory(*walls), everything(len(walls)), pose[None, None], FOV, torch.tensor([given])
-    )
+    colours, _, covered = splat(*memory(*walls), everything(len(walls)), pose[None, None], FOV, torch.tensor([given]))
     return colours[covered.expand_as(colours) > 0].unique().tolist()
 
 

@@ -17,8 +17,8 @@ from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.scenes import build_scene, render, split_of, stack_scenes
 from ctxmem_env.training.checkpoint import load_checkpoint, save_checkpoint
 from ctxmem_env.training.data import SceneBatches, batches, corrupt, to_float, to_uint8
-from ctxmem_env.training.run import optimizers, rate
-from ctxmem_env.training.train import losses, repaint_context, train
+from ctxmem_env.training.run import autocast, optimizers, rate
+from ctxmem_env.training.train import losses, magnified, repaint_context, train
 from ctxmem_env.training.validate import validation_batch
 
 SIZE = 16
@@ -312,7 +312,7 @@ def test_a_run_begins_with_the_weights_of_init_and_refuses_another_shape(whole_r
     assert not list((tmp_path / "other").glob("*.safetensors"))
 
 
-def test_beyond_all_borders_the_example_stands_for_the_truth():
+def test_where_nothing_is_remembered_the_example_stands_for_the_truth():
     torch.manual_seed(0)
     model = SceneTransformer(**CONFIG.model)
     batch = some_batches(newest_only=1.0, nothing=0.0, outside=0.0, corrupt=0.0)[1]
@@ -328,6 +328,46 @@ def test_beyond_all_borders_the_example_stands_for_the_truth():
     assert colour() == colour(frames=255 - batch["frames"], depth=batch["depth"] + 1)
     batch["poses"][..., 3] -= np.pi
     assert colour() != colour(frames=255 - batch["frames"], depth=batch["depth"] + 1)
+
+
+def test_close_ups_go_straight_up_to_what_stands_before_the_camera():
+    """Views ever further ahead, each within 20 degrees of the one way that they share, in free space."""
+    batch = some_batches(close_ups=1.0, outside=0.0, targets_per_scene=4)[0]
+    for start, poses in zip(batch["context_poses"][:, 0], batch["poses"], strict=True):
+        gone = (poses[:, :2] - start[:2]).norm(dim=1)
+        assert (gone.diff() > 0).all() and gone[-1] < 6
+        assert torch.equal(poses[:, [2, 4, 5]], start[[2, 4, 5]].expand(4, 3))
+        way = torch.atan2(*(poses[-1] - start)[[1, 0]])
+        aside = torch.remainder(torch.cat([poses[:, 3], start[3:4]]) - way + np.pi, 2 * np.pi) - np.pi
+        assert aside.abs().rad2deg().max() <= 20.01
+    # No camera stands in a wall: it would see nothing but what is right before it.
+    assert batch["depth"].amin((2, 3)).min() > 0.05
+
+
+def test_what_is_magnified_was_seen_from_further_away_only():
+    batch = some_batches(close_ups=1.0, outside=0.0, corrupt=0.0, nothing=0.0)[1]
+    batch["context_poses"][:, 1:] = batch["context_poses"][:, :1]
+    batch["mask"][:, 1:] = False
+    log_ratio = {}
+    for back in (0.0, 1.0, 3.0):
+        # The one remembered view and a new one, of a wall that is two metres before the new one.
+        pose = torch.tensor([0.0, 0, 1.5, 0, 0, 0]).expand(2, 1, 6)
+        batch["poses"], batch["depth"] = pose, torch.full((2, 1, SIZE, SIZE), 2.0)
+        batch["context_poses"] = pose.expand(2, 4, 6) - torch.tensor([back, 0, 0, 0, 0, 0])
+        batch["context_depth"] = torch.full((2, 4, SIZE, SIZE), 2.0 + back)
+        log_ratio[back] = magnified(batch).float().mean().item()
+    assert log_ratio == {0.0: 0.0, 1.0: 0.0, 3.0: 1.0}
+    batch["mask"][:] = False
+    assert not magnified(batch).any()  # nor is what was never seen
+
+
+def test_matrices_are_multiplied_in_what_is_asked_for_or_in_what_is_fast(monkeypatch):
+    cpu = torch.device("cpu")
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr("ctxmem_env.training.run.fast_dtype", lambda device, dtype=dtype: dtype)
+        for asked, expected in (("auto", dtype), ("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            with autocast(dataclasses.replace(CONFIG, precision=asked), cpu):
+                assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
 
 
 @pytest.mark.parametrize(

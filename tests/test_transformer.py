@@ -279,6 +279,11 @@ def test_attention_equals_the_formula_token_by_token():
                 expected[view, :, head] = weight @ torch.cat(read_values)
         expected = attention.out(expected.flatten(2))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    # What is kept in half precision is turned in single precision, if that is asked for.
+    half = encoded_past[None].bfloat16()
+    kept = RememberedFrames.from_reference(half, of_context[None], torch.float32)
+    exact = RememberedFrames.from_reference(half.float(), of_context[None])
+    assert all(torch.equal(one, two) for one, two in zip(kept, exact, strict=True))
     # The relative camera is P_view P_context^-1 = K [R | t] of one in the frame of the other.
     scaled = camera_to_world(poses[0])
     relative = invert_rigid(scaled[3]) @ scaled[0]

@@ -1,7 +1,6 @@
 """`ctxmem bench train`: targets a second of a training step, and where its time goes. Batches are rendered before."""
 
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.data import SceneBatches
-from ctxmem_env.training.run import optimizers
+from ctxmem_env.training.run import autocast, optimizers, precision
 from ctxmem_env.training.train import losses, repaint_context
 
 PARTS = ("repainting", "forward", "backward", "update")
@@ -37,8 +36,7 @@ class Trainer:
             self.average = SceneTransformer(**config.model).to(device).requires_grad_(False)
             self.critic = Adversary(device)
         self.optimizers = optimizers(self.model, config)
-        precise = config.precision != "bfloat16"
-        self._autocast = nullcontext() if precise else torch.autocast(device.type, torch.bfloat16)
+        self._autocast = autocast(config, device)
         self._forward = torch.compile(self.model) if config.compile else self.model
 
     def step(self, batch: dict[str, Tensor], repaint: bool, critic: bool) -> np.ndarray:
@@ -134,7 +132,7 @@ def bench_train(
     return {
         "bench": "train",
         "config": settings.name,
-        "precision": settings.precision,
+        "precision": str(precision(settings, place)).removeprefix("torch."),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "targets": targets,
         "num_context": settings.data.num_context,

@@ -40,6 +40,74 @@ def _project(points: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
     return points[..., :2, :] * (f / z.clamp(min=MIN_DEPTH))[..., None, :], z
 
 
+class _Points(NamedTuple):
+    """Remembered pixels as points before S new views, (B, S, k H W) each.
+
+    place: of the pixel that they fall on, `height * width` for none; key: z in units of 1/1024 m above, the point's
+    index below, so that one minimum finds both; larger: how many times larger than in the remembered frame; z.
+    """
+
+    place: Tensor
+    key: Tensor
+    larger: Tensor
+    z: Tensor
+
+
+_EMPTY = 2.0**52  # above all keys, which are exact in float64
+
+
+def _above(count: int) -> float:
+    """What a unit of z counts in a key beside the indices of `count` points."""
+    return 2.0 ** count.bit_length()
+
+
+def _project_points(
+    depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor, given: Tensor | None
+) -> _Points:
+    """Arguments as in `splat`."""
+    slots, height, width = depth.shape[1:]
+    rays = pixel_rays(height, width, fov).flatten(1, 2).mT
+    directions, offsets = _rays_between(rays, context_poses[:, None], poses[:, :, None])
+    distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
+    image, z = _project(torch.addcmul(offsets, directions, distance[..., None, :]), fov)
+    column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
+    least = MIN_DEPTH if given is None else torch.where(given, MIN_DEPTH, CLEAR)[:, None, :, None]
+    valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
+    count, z = slots * height * width, z.flatten(2)
+    key = (z.clamp(0, 1e4).double() * 1024).floor() * _above(count) + torch.arange(count, device=z.device)
+    place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
+    return _Points(place, key, distance.flatten(2) / z.clamp(min=MIN_DEPTH), z)
+
+
+def _show(points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the nearest of the points show; as `splat` returns it."""
+    batch, slots, _, height, width = frames.shape
+    place, key, larger, z = points
+    targets, above = place.shape[1], _above(slots * height * width)
+
+    def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
+        nearest = key.new_full((batch, targets, height * width + 1), _EMPTY).scatter_reduce(-1, place, key, "amin")
+        nearest = nearest[..., :-1].unflatten(-1, (height, width))
+        return nearest if size == 1 else -F.max_pool2d(-nearest, size, stride=1, padding=size // 2)
+
+    nearest = throw(key, 1)
+    for least, size in ((1.25, 3), (2.5, 5)):
+        # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
+        surface = throw(torch.where(larger > least, key, _EMPTY), size)
+        nearest = torch.where(surface < 0.85 * nearest, surface, nearest)
+    nearest = nearest.flatten(2)
+    covered = nearest < _EMPTY
+    source = torch.where(covered, nearest.remainder(above), 0.0).long()
+    z = z.gather(2, source).clamp(min=MIN_DEPTH).log()
+    colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
+    colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1))
+    covered = covered[:, :, None].to(z)
+    known = torch.cat([torch.cat([colours, z[:, :, None]], dim=2) * covered, covered], dim=2)
+    known = _close_cracks(known.view(batch * targets, 5, height, width))
+    return known.unflatten(0, (batch, targets)).split([3, 1, 1], dim=2)
+
+
 @torch.no_grad()
 @full_precision
 def splat(
@@ -54,49 +122,29 @@ def splat(
     """Remembered pixels thrown into S new views; the nearest wins.
 
     frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k), poses (B, S, 6), fov (B,).
-    given (B, k) bool: frames that nobody painted; those of the others are thrown no nearer than `CLEAR`. None: all are.
+    given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where one of
+    them saw through: made up too near, in a place that the camera did not look at closely, it would hide for ever what
+    is known to be behind it. There the view shows what they show alone. None: all are given.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
-    batch, slots, _, height, width = frames.shape
-    targets = poses.shape[1]
-    rays = pixel_rays(height, width, fov).flatten(1, 2).mT
-    directions, offsets = _rays_between(rays, context_poses[:, None], poses[:, :, None])
-    distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
-    image, z = _project(torch.addcmul(offsets, directions, distance[..., None, :]), fov)
-    column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
-    least = MIN_DEPTH if given is None else torch.where(given, MIN_DEPTH, CLEAR)[:, None, :, None]
-    valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
-    # The depth in units of 1/1024 m above, the pixel's index below: one minimum finds both. Such numbers are exact in
-    # float64.
-    count = slots * height * width
-    above = 2.0 ** count.bit_length()
-    z = z.flatten(2)
-    key = (z.clamp(0, 1e4).double() * 1024).floor() * above + torch.arange(count, device=z.device)
-    place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
-    empty = 2.0**52
-    larger = distance.flatten(2) / z.clamp(min=MIN_DEPTH)  # than in the remembered frame
-
-    def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
-        nearest = key.new_full((batch, targets, height * width + 1), empty).scatter_reduce(-1, place, key, "amin")
-        nearest = nearest[..., :-1].unflatten(-1, (height, width))
-        return nearest if size == 1 else -F.max_pool2d(-nearest, size, stride=1, padding=size // 2)
-
-    nearest = throw(key, 1)
-    for least, size in ((1.25, 3), (2.5, 5)):
-        # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
-        surface = throw(torch.where(larger > least, key, empty), size)
-        nearest = torch.where(surface < 0.85 * nearest, surface, nearest)
-    nearest = nearest.flatten(2)
-    covered = nearest < empty
-    source = torch.where(covered, nearest.remainder(above), 0.0).long()
-    z = z.gather(2, source).clamp(min=MIN_DEPTH).log()
-    colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
-    colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1))
-    covered = covered[:, :, None].to(z)
-    known = torch.cat([torch.cat([colours, z[:, :, None]], dim=2) * covered, covered], dim=2)
-    known = _close_cracks(known.view(batch * targets, 5, height, width))
-    return known.unflatten(0, (batch, targets)).split([3, 1, 1], dim=2)
+    points = _project_points(depth, context_poses, mask, poses, fov, given)
+    thrown = _show(points, frames)
+    if given is None:
+        return thrown
+    true = mask & given
+    on_host = mask.device.type == "cpu"  # elsewhere to look at a value is to wait for it
+    if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
+        return thrown
+    _, evidence, visible = locate(thrown[1][:, :, 0], poses, depth, context_poses, true, fov)
+    contradicted = (visible & (evidence.sign < -4 * _SEEN_THROUGH)).any(2, keepdim=True) & (thrown[2] > 0)
+    if on_host and not bool(contradicted.any()):
+        return thrown
+    height, width = depth.shape[2:]
+    nowhere = ~true.repeat_interleave(height * width, dim=1)[:, None]
+    alone = _show(points._replace(place=points.place.masked_fill(nowhere, height * width)), frames)
+    # Frames that nobody painted may contradict one another, by errors of depth; they stay as they are.
+    own = (alone[2] > 0) & ((alone[1] - thrown[1]).abs() < 0.05)
+    return tuple(torch.where(contradicted & ~own, *pair) for pair in zip(alone, thrown, strict=True))
 
 
 def _close_cracks(known: Tensor) -> Tensor:
@@ -255,38 +303,6 @@ def locate(
     shape = (batch, targets, slots, height, width)
     evidence = Evidence(*(value.view(shape) for value in (size, sign, ratio.clamp(-1, 1))))
     return image.unflatten(-1, shape[3:]), evidence, visible.view(shape)
-
-
-@torch.no_grad()
-def splat_carved(
-    frames: Tensor,
-    depth: Tensor,
-    context_poses: Tensor,
-    mask: Tensor,
-    poses: Tensor,
-    fov: Tensor,
-    given: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As `splat`, but nothing that was painted stands where a frame that nobody painted saw through.
-
-    What was made up too near, in a place that the camera did not look at closely, would hide for ever what is known to
-    be behind it. There the view shows what the `given` frames show alone.
-    """
-    thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
-    if given is None:
-        return thrown
-    true = mask & given
-    on_host = mask.device.type == "cpu"  # elsewhere to look at a value is to wait for it
-    if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
-        return thrown
-    _, evidence, visible = locate(thrown[1][:, :, 0], poses, depth, context_poses, true, fov)
-    contradicted = (visible & (evidence.sign < -4 * _SEEN_THROUGH)).any(2, keepdim=True) & (thrown[2] > 0)
-    if on_host and not bool(contradicted.any()):
-        return thrown
-    alone = splat(frames, depth, context_poses, true, poses, fov, given)
-    # Frames that nobody painted may contradict one another, by errors of depth; they stay as they are.
-    own = (alone[2] > 0) & ((alone[1] - thrown[1]).abs() < 0.05)
-    return tuple(torch.where(contradicted & ~own, *pair) for pair in zip(alone, thrown, strict=True))
 
 
 @full_precision

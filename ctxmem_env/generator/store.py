@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ctxmem_env.atomic import whole_folder
-from ctxmem_env.device import resolve_device
+from ctxmem_env.device import fast_dtype, resolve_device
 from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.locate import CONFIG, find_generator
 from ctxmem_env.generator.pipeline import SceneGenerator
@@ -86,16 +86,6 @@ def read_generator(folder: Path) -> SceneGenerator:
     generator = SceneGenerator(transformer.eval().requires_grad_(False), default_num_steps)
     generator.weights_sha256 = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
     return generator
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies matrices in it (GPUs, CPUs with AMX or AVX-512 BF16), else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Not public yet; a CPU of which torch cannot tell counts as one that has neither.
-    units = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    fast = any(getattr(torch.cpu, unit, lambda: False)() for unit in units)
-    return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
 
 
 def _read_json(folder: Path, name: str | Path) -> dict:

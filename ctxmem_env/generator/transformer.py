@@ -26,7 +26,7 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat_carved, two_largest
+from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
 
 
 class View(NamedTuple):
@@ -49,10 +49,24 @@ class Seen(NamedTuple):
     remembered: list[Remembered]
 
 
-def beyond_borders(hints: Tensor) -> Tensor:
-    """Where S views look beyond the borders of all remembered frames, bool (B, S, 1, H, W), from `Seen.hints`."""
+def beyond_memory(hints: Tensor) -> Tensor:
+    """Where S views look at what is not remembered at all, bool (B, S, 1, H, W), from `Seen.hints`.
+
+    That is beyond the borders of all remembered frames, and in wide holes within them, but for their rims: behind a
+    wall that was passed, but not beside an edge, where what is next to a hole tells enough.
+    """
     covered, moved = hints[:, :, 4:5], hints[:, :, 9:10]
-    return (covered == 0) & (moved > 0) & (moved < torch.pi)
+    empty, radius = covered == 0, max(1, hints.shape[-1] // 10)
+    near = _spread(1 - empty.flatten(0, 1).to(hints), radius)  # to something that is remembered
+    wide = _spread(1 - near, radius - 1).unflatten(0, hints.shape[:2]) > 0
+    return empty & (moved < torch.pi) & ((moved > 0) | wide)
+
+
+def _spread(mask: Tensor, radius: int) -> Tensor:
+    """mask (N, 1, H, W), and whatever lies within a square of `radius` pixels around it."""
+    size = 2 * radius + 1
+    columns = F.max_pool2d(mask, (size, 1), stride=1, padding=(radius, 0))
+    return F.max_pool2d(columns, (1, size), stride=1, padding=(0, radius))
 
 
 class Block(nn.Module):
@@ -206,6 +220,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         are.
         """
         scenes, slots = mask.shape
+        dtype = None if keys_values is None else self.nowhere.dtype
         if keys_values is None:
             fov_each = fov[:, None].expand(-1, slots).flatten()
             keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
@@ -214,7 +229,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if self.config.lookup:
             examples = mask if given is None else mask & given
             examples = torch.where(examples.any(1, keepdim=True), examples, mask)
-            thrown = splat_carved(frames, depth, context_poses, mask, poses, fov, given)
+            thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
             hints = torch.cat([*thrown, *extend(frames, depth, context_poses, examples, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
@@ -223,7 +238,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []
         for layer in range(keys_values.shape[2]):
-            keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras)
+            keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras, dtype)
             remembered.append(Remembered(keys, values, mask, to_view, self.nowhere))
         return Seen(hints, remembered)
 
@@ -271,9 +286,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             return View(own, own, log_depth, torch.ones_like(log_depth))
         hints = inputs.unflatten(0, (batch, targets))
         thrown, covered, example, example_depth = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11], hints[:, :, 11]
-        # Beyond all borders any mixture would be paid for again in every copy of it, until nothing but fog is left:
-        # there the example is taken as it is, for the last layers to change.
-        follow = torch.where(beyond_borders(hints[:, :, 3:]), 1.0, torch.sigmoid(out[:, :, 10:]))
+        # Where nothing is remembered any mixture would be paid for again in every copy of it, until nothing but fog is
+        # left: there the example is taken as it is, for the last layers to change.
+        follow = torch.where(beyond_memory(hints[:, :, 3:]), 1.0, torch.sigmoid(out[:, :, 10:]))
         own = own + follow * (example - own)
         # What is painted after an example takes its depth with its colour, or edges of the two would not meet.
         log_depth = log_depth + follow[:, :, 0] * (example_depth > UNKNOWN) * (example_depth - log_depth)

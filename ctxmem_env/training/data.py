@@ -12,13 +12,25 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ctxmem_env.camera import DEFAULT_FOV
+from ctxmem_env.camera import DEFAULT_FOV, wrap_angle
 from ctxmem_env.config import DataConfig
 from ctxmem_env.evaluation.baselines import pack_history
 from ctxmem_env.retrieval import select_context
-from ctxmem_env.scenes import build_scene, random_walk, render, shift, split_seeds, stack_scenes, tour
+from ctxmem_env.scenes import (
+    Scene,
+    build_scene,
+    random_walk,
+    render,
+    shift,
+    split_seeds,
+    stack_scenes,
+    sweep_scenes,
+    tour,
+)
 
 ALL = slice(None)
+_ASIDE = math.radians(20)  # at most, of a way straight ahead and of the views on it
+_BODY, _FURTHEST = 0.15, 6.0  # metres: radius of a body that goes ahead, and the longest way
 
 
 def to_float(frames: Tensor) -> Tensor:
@@ -69,7 +81,10 @@ class SceneBatches(Dataset):
             scenes.append(scene)
             history.append(poses)
             lengths.append(first_target)
-            targets.append(poses[first_target + offsets])
+            close = c.close_ups > 0 and rng.random() < c.close_ups
+            targets.append(
+                approach(scene, poses[first_target - 1], offsets, rng) if close else poses[first_target + offsets]
+            )
             fov.append(DEFAULT_FOV if rng.random() < 0.5 else rng.uniform(c.min_fov, c.max_fov))
         history, targets = torch.stack(history).float(), torch.stack(targets).float()
         lengths, fov = torch.tensor(lengths), torch.tensor(fov, dtype=torch.float32)
@@ -119,6 +134,21 @@ class SceneBatches(Dataset):
         # Early in a walk little is known; the square makes half of the targets fall in its first quarter.
         last = len(poses) - c.targets_per_scene**2
         return poses, toured + int((last - toured) * rng.random() ** 2)
+
+
+def approach(scene: Scene, start: Tensor, offsets: Tensor, rng: np.random.Generator) -> Tensor:
+    """Poses (S, 6) ever further ahead of `start`, the last one right before what stands there, and turned aside a bit.
+
+    offsets (S,): which share of the way each has gone, the last all of it.
+    """
+    heading = start[3] + _ASIDE * (2 * rng.random() - 1)
+    ahead = torch.stack([heading.cos(), heading.sin()])
+    way, _ = sweep_scenes(stack_scenes([scene]), start[None, :2], ahead[None], _BODY)
+    shares = (offsets + rng.random()) / (offsets[-1] + 1)
+    poses = start.repeat(len(offsets), 1)
+    poses[:, :2] += way.clamp(0, _FURTHEST) * shares[:, None] * ahead
+    poses[:, 3] = wrap_angle(heading + _ASIDE * torch.from_numpy(2 * rng.random(len(offsets)) - 1))
+    return poses
 
 
 def drop_context(mask: Tensor, config: DataConfig, rng: np.random.Generator) -> Tensor:

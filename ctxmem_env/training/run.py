@@ -3,12 +3,14 @@
 import dataclasses
 import inspect
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ctxmem_env.config import TrainConfig
+from ctxmem_env.device import fast_dtype
 from ctxmem_env.generator.enlarge import enlarge, patch_ratio
 from ctxmem_env.generator.locate import find_generator
 from ctxmem_env.generator.store import read_generator
@@ -21,6 +23,7 @@ from ctxmem_env.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from ctxmem_env.training.muon import Muon
 
 ARGUMENTS = list(inspect.signature(SceneTransformer.__init__).parameters)[1:]
 
@@ -31,6 +34,17 @@ def rate(step: int, config: TrainConfig) -> float:
     return min(1.0, (step + 1) / config.warmup_steps, (config.num_steps - step) / decay_steps)
 
 
+def precision(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """What `config` has matrices multiplied in on `device`."""
+    return fast_dtype(device) if config.precision == "auto" else getattr(torch, config.precision)
+
+
+def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager:
+    """What a forward pass runs under."""
+    dtype = precision(config, device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def optimizers(model: SceneTransformer, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the transformer's blocks, AdamW for the rest."""
     matrices, rest = [], []
@@ -38,12 +52,7 @@ def optimizers(model: SceneTransformer, config: TrainConfig) -> list[torch.optim
         inside = "blocks." in name and parameter.ndim == 2 and "modulation" not in name
         (matrices if inside else rest).append(parameter)
     return [
-        torch.optim.Muon(
-            matrices,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        ),
+        Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.adam_learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay),
     ]
 

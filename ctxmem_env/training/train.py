@@ -8,8 +8,8 @@ processes can share it, see `ranks`.
 
 import io
 import json
+import math
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -20,18 +20,20 @@ from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
-from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN
+from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, locate
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
-from ctxmem_env.generator.transformer import SceneTransformer, beyond_borders
+from ctxmem_env.generator.transformer import SceneTransformer, beyond_memory
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.captures import estimate_context, training_batches
 from ctxmem_env.training.data import batches, to_float
 from ctxmem_env.training.own_walks import OwnWalks
-from ctxmem_env.training.run import ARGUMENTS, Run
+from ctxmem_env.training.run import ARGUMENTS, Run, autocast
 from ctxmem_env.training.validate import validate_all, validation_batches
+
+_NEARER = 1.6  # what has come so many times nearer shows more than was seen of it
 
 
 def losses(
@@ -44,8 +46,9 @@ def losses(
     """The training loss of one batch and its parts: colour, the network's own colour, log depth.
 
     Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
-    the truth, and the critic says what is wrong with it: beyond the borders of all remembered frames the example that
-    `lookup.extend` gives, and after walks over own frames whatever is remembered.
+    the truth, and the critic says what is wrong with it: where nothing is remembered the example that `lookup.extend`
+    gives, and after walks over own frames whatever is remembered. The critic looks at what has come much nearer, too,
+    since the average of all details that it may have is none.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
@@ -68,7 +71,7 @@ def losses(
     measured = batch["depth"] > 0  # a capture may not tell it
     painted = torch.zeros_like(clean[:, :, :1])
     if seen.hints is not None:
-        stand_in, there = seen.hints[:, :, 5:9], beyond_borders(seen.hints)
+        stand_in, there = seen.hints[:, :, 5:9], beyond_memory(seen.hints)
         if "known" in batch:
             # After a walk over own frames all that the true ones did not show is made up: it is to stay as it was.
             covered, there = seen.hints[:, :, 4:5] > 0, ~batch["known"][:, :, None]
@@ -89,12 +92,24 @@ def losses(
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if adversary is not None:
+        painted = torch.maximum(painted, magnified(batch)[:, :, None].to(painted))
         frames, truth, painted = view.frames.flatten(0, 1), clean.flatten(0, 1), painted.flatten(0, 1)
         (reconstruction,) = torch.autograd.grad(parts["colour"], view.frames, retain_graph=True)
         pull = adversary.pull(frames, truth, painted, reconstruction.flatten(0, 1))
         total = total + config.adversarial_weight * (frames * pull).sum()
         adversary.step(frames, truth, painted)
     return total, {name: value.item() for name, value in parts.items()}
+
+
+@torch.no_grad()
+def magnified(batch: dict[str, Tensor]) -> Tensor:
+    """Which pixels of the true views (B, S, H, W) are remembered, but only from `_NEARER` times as far away or more."""
+    log_depth = batch["depth"].clamp(min=MIN_DEPTH).log()
+    memory = batch["context_depth"], batch["context_poses"], batch["mask"], batch["fov"]
+    _, evidence, visible = locate(log_depth, batch["poses"], *memory)
+    visible = visible & (evidence.disagreement < math.log1p(0.1 / 0.02))  # by a tenth of the depth at most
+    ratio = evidence.ratio.masked_fill(~visible, torch.inf).amin(2)
+    return visible.any(2) & (ratio > math.log(_NEARER)) & (batch["depth"] > 0)
 
 
 @torch.no_grad()
@@ -169,8 +184,8 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
     forward = torch.compile(run.model) if config.compile else run.model
     size = run.model.config.height, run.model.config.width
     validation = validation_batches(config, *size, device) if first else {}
-    autocast = torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
-    own_walks = OwnWalks(config, SceneGenerator(run.model), autocast)
+    precise = autocast(config, device)
+    own_walks = OwnWalks(config, SceneGenerator(run.model), precise)
     numbers = [number for number in range(run.step, config.num_steps) if not own_walks.serve(number)]
     dataset = training_batches(config, *size, slice(ranks.rank(), None, ranks.size()))
     rendered = iter(batches(dataset, numbers, config.data.workers))
@@ -184,7 +199,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
             step, own = run.step, own_walks.serve(run.step)
             batch = own_walks.batch(step) if own else {n: value.to(device) for n, value in next(rendered).items()}
             rng = torch.Generator().manual_seed(config.seed * 2**32 + step)
-            with autocast:
+            with precise:
                 estimate_context(forward, batch)
                 if not own and step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
                     deepest = config.self_context_generations
