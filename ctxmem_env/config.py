@@ -40,6 +40,7 @@ class DataConfig:
     nothing: float = 0.05  # share of scenes without any context
     thinned: float = 0.3  # share of scenes that lose each older context frame with probability 1/2
     corrupt: float = 0.8  # share of scenes whose context carries noise, blur and wrong depth, as its own frames do
+    soft: float = 0.0  # share of scenes whose context is soft all over, as by walking up to what was seen from afar
     min_fov: float = 28.0
     max_fov: float = 100.0
     captures: list = dataclasses.field(default_factory=list)  # folders of captures to train on beside the scenes
@@ -54,7 +55,7 @@ class DataConfig:
         check_integer("walk_length", self.walk_length, self.targets_per_scene**2)  # targets are ever further apart
         check_integer("workers", self.workers, 0)
         shares = ("shifted", "small_steps", "close_ups", "newest_only", "outside", "nothing", "thinned", "corrupt")
-        for name in (*shares, "captured"):
+        for name in (*shares, "soft", "captured"):
             _check_share(name, getattr(self, name))
         if self.overlap not in OVERLAPS:
             raise unknown_name("overlap", self.overlap, OVERLAPS)

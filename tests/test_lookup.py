@@ -158,6 +158,17 @@ def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_cam
     assert covered(depth=half) == 0.5
 
 
+@pytest.mark.parametrize("nearer", [1.0, 1.5, 3.0, 6.0, 10.0, 15.0])
+def test_a_wall_that_comes_near_has_no_holes_and_hides_what_is_behind_it(nearer):
+    """Its points lie many pixels apart then."""
+    near, far = wall(4.0, colour=0.5), wall(8.0, colour=-0.5)
+    pose = near[2][None, None].clone()
+    pose[..., 0] = 4.0 - 4.0 / nearer
+    colours, log_depth, covered = splat(*memory(near, far), everything(2), pose, FOV)
+    assert (covered == 1).all() and (colours == 0.5).all()
+    torch.testing.assert_close(log_depth, torch.full_like(log_depth, math.log(4.0 / nearer)))
+
+
 def test_fetched_colours_are_those_of_the_scene_where_a_camera_saw_it(true_views):
     frames, depth, poses = true_views
     memory = frames[:, 1:], depth[:, 1:], poses[:, 1:], everything(3), FOV

@@ -16,7 +16,7 @@ from ctxmem_env.generator.store import read_generator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.scenes import build_scene, render, split_of, stack_scenes
 from ctxmem_env.training.checkpoint import load_checkpoint, save_checkpoint
-from ctxmem_env.training.data import SceneBatches, batches, corrupt, to_float, to_uint8
+from ctxmem_env.training.data import SceneBatches, batches, corrupt, soften, to_float, to_uint8
 from ctxmem_env.training.run import autocast, optimizers, rate
 from ctxmem_env.training.train import losses, magnified, repaint_context, train
 from ctxmem_env.training.validate import validation_batch
@@ -91,6 +91,7 @@ def test_shapes_of_a_batch_are_those_in_the_docstring():
         "context_poses": (2, 4, 6),
         "mask": (2, 4),
         "overlap": (2, 4),
+        "soft": (2,),
         "fov": (2,),
         "poses": (2, 2, 6),
         "frames": (2, 2, SIZE, SIZE, 3),
@@ -342,6 +343,22 @@ def test_close_ups_go_straight_up_to_what_stands_before_the_camera():
         assert aside.abs().rad2deg().max() <= 20.01
     # No camera stands in a wall: it would see nothing but what is right before it.
     assert batch["depth"].amin((2, 3)).min() > 0.05
+
+
+def test_soft_contexts_are_soft_and_nothing_else_of_a_batch_is():
+    def sharpness(frames):
+        return frames.float().diff(dim=-2).abs().mean()
+
+    sharp, soft = plain()[2], plain(soft=1.0)[2]
+    assert soft["soft"].all() and not sharp["soft"].any()
+    assert sharpness(soft["context_frames"]) < 0.8 * sharpness(sharp["context_frames"])
+    assert (soft["context_frames"].float() - sharp["context_frames"].float()).mean().abs() < 0.5
+    others = sharp.keys() - {"context_frames", "soft"}
+    assert same({name: soft[name] for name in others}, {name: sharp[name] for name in others})
+    factors = np.array([1.0, 3.0])
+    softened = soften(sharp["context_frames"], factors)
+    assert torch.equal(softened[0], sharp["context_frames"][0])
+    assert not torch.equal(softened[1], sharp["context_frames"][1])
 
 
 def test_what_is_magnified_was_seen_from_further_away_only():

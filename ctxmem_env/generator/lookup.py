@@ -53,6 +53,8 @@ class _Points(NamedTuple):
     z: Tensor
 
 
+# Points that are more times larger than the first number are thrown as squares of so many pixels.
+_SQUARES = (1.25, 3), (2.5, 5), (5.0, 11), (11.0, 23)
 _EMPTY = 2.0**52  # above all keys, which are exact in float64
 
 
@@ -88,11 +90,15 @@ def _show(points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
         nearest = key.new_full((batch, targets, height * width + 1), _EMPTY).scatter_reduce(-1, place, key, "amin")
-        nearest = nearest[..., :-1].unflatten(-1, (height, width))
-        return nearest if size == 1 else -F.max_pool2d(-nearest, size, stride=1, padding=size // 2)
+        nearest = nearest[..., :-1].unflatten(-1, (height, width)).neg()
+        nearest = F.max_pool2d(nearest, (size, 1), stride=1, padding=(size // 2, 0))
+        return -F.max_pool2d(nearest, (1, size), stride=1, padding=(0, size // 2))
 
     nearest = throw(key, 1)
-    for least, size in ((1.25, 3), (2.5, 5)):
+    largest = float(larger.where(place < height * width, 0.0).max()) if place.device.type == "cpu" else math.inf
+    for least, size in _SQUARES:
+        if largest <= least:
+            break
         # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
         surface = throw(torch.where(larger > least, key, _EMPTY), size)
         nearest = torch.where(surface < 0.85 * nearest, surface, nearest)

@@ -30,6 +30,7 @@ from ctxmem_env.scenes import (
 
 ALL = slice(None)
 _ASIDE = math.radians(20)  # at most, of a way straight ahead and of the views on it
+_SOFTNESS = 1.5, 4.0  # how many times frames are enlarged that are soft
 _BODY, _FURTHEST = 0.15, 6.0  # metres: radius of a body that goes ahead, and the longest way
 
 
@@ -49,8 +50,8 @@ class SceneBatches(Dataset):
     Only the scenes `mine` of it are rendered and returned: a rank among several has no use for the others.
 
     context_frames (B, k, H, W, 3) uint8, context_depth (B, k, H, W) as the generator would remember it (with its
-    errors, 0 where it is not known), context_poses (B, k, 6), mask and overlap (B, k), fov (B,), poses
-    (B, S, 6), frames (B, S, H, W, 3) uint8, depth (B, S, H, W).
+    errors, 0 where it is not known), context_poses (B, k, 6), mask and overlap (B, k), soft bool (B,), fov (B,),
+    poses (B, S, 6), frames (B, S, H, W, 3) uint8, depth (B, S, H, W).
     """
 
     def __init__(
@@ -100,8 +101,9 @@ class SceneBatches(Dataset):
             targets[outside, -1] = context_poses[outside, 0]
         poses, mine, k = torch.cat([context_poses, targets], 1), self.mine, c.num_context
         frames, depth = render(stack_scenes(scenes[mine]), poses[mine], fov[mine], self.height, self.width)
+        softness = np.where(rng.random(len(mask)) < c.soft, rng.uniform(*_SOFTNESS, len(mask)), 1.0)[mine]
         context_frames, context_depth = corrupt(
-            frames[:, :k], depth[:, :k], c.corrupt, generator, c.scenes_per_batch, mine
+            soften(frames[:, :k], softness), depth[:, :k], c.corrupt, generator, c.scenes_per_batch, mine
         )
         if c.history == "packed":
             context_frames, context_depth = pack_history(context_frames, context_depth)
@@ -112,6 +114,7 @@ class SceneBatches(Dataset):
             "context_poses": context_poses[mine],
             "mask": mask[mine],
             "overlap": selection.overlap[mine],
+            "soft": torch.from_numpy(softness > 1),
             "fov": fov[mine],
             "poses": targets[mine],
             "frames": frames[:, k:],
@@ -166,6 +169,16 @@ def drop_context(mask: Tensor, config: DataConfig, rng: np.random.Generator) -> 
         else:
             keep[row] = True
     return mask & keep
+
+
+def soften(frames: Tensor, softness: np.ndarray) -> Tensor:
+    """Frames (B, k, H, W, 3), those of each scene as if enlarged by `softness` (B,); 1 leaves them as they are."""
+    frames = frames.clone()
+    for own, factor in zip(frames, softness, strict=True):
+        if factor > 1:
+            small = F.interpolate(to_float(own), size=[round(side / factor) for side in own.shape[1:3]], mode="area")
+            own[:] = to_uint8(F.interpolate(small, own.shape[1:3], mode="bicubic", align_corners=False).clamp(-1, 1))
+    return frames
 
 
 def corrupt(

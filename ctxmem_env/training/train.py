@@ -47,8 +47,8 @@ def losses(
 
     Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
     the truth, and the critic says what is wrong with it: where nothing is remembered the example that `lookup.extend`
-    gives, and after walks over own frames whatever is remembered. The critic looks at what has come much nearer, too,
-    since the average of all details that it may have is none.
+    gives, and after walks over own frames whatever is remembered. The critic looks at all that is not remembered, and at
+    what has come much nearer or is soft, since the average of all details that it may have is none.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
@@ -93,6 +93,10 @@ def losses(
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if adversary is not None:
         painted = torch.maximum(painted, magnified(batch)[:, :, None].to(painted))
+        if "soft" in batch:
+            painted = torch.maximum(painted, batch["soft"].to(painted)[:, None, None, None, None])
+        if seen.hints is not None:
+            painted = torch.maximum(painted, 1 - seen.hints[:, :, 4:5])
         frames, truth, painted = view.frames.flatten(0, 1), clean.flatten(0, 1), painted.flatten(0, 1)
         (reconstruction,) = torch.autograd.grad(parts["colour"], view.frames, retain_graph=True)
         pull = adversary.pull(frames, truth, painted, reconstruction.flatten(0, 1))
