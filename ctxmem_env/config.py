@@ -28,7 +28,7 @@ class DataConfig:
     scenes_per_batch: int = 6
     targets_per_scene: int = 4  # views that share one set of context frames: encoding the context is the larger cost
     num_context: int = 8
-    retrieval: str = "fov"  # of the context of scenes, by its name in `ctxmem_env.retrieval`
+    retrieval: str = "fov"  # of contexts, by its name in `ctxmem_env.retrieval`
     history: str = "whole"  # or "packed": the frames of a context compressed into two, as FramePack does
     walk_length: int = 64
     tour: int = 12  # at most this many true frames are in memory before the walk begins

@@ -102,6 +102,24 @@ def test_context_comes_before_the_first_target_and_targets_from_what_is_trained_
     assert len(firsts) > 15 and len(context_sizes) > 1
 
 
+def test_contexts_of_captures_are_chosen_softened_and_compressed_as_those_of_scenes_are(capture):
+    newest, packed, soft = False, False, False
+    for number in range(6):
+        recent = some_batches(capture, retrieval="recent")[number]
+        used = number_of(recent["context_frames"]).where(recent["mask"], -1)
+        assert (used.diff(dim=1) <= 0).all()  # the newest first
+        newest |= not torch.equal(used, number_of(some_batches(capture)[number]["context_frames"]))
+        whole, squeezed = (
+            some_batches(capture, retrieval="recent", corrupt=1.0, history=history)[number]
+            for history in ("whole", "packed")
+        )
+        packed |= not torch.equal(whole["context_frames"], squeezed["context_frames"])
+        assert torch.equal(whole["frames"], squeezed["frames"])
+        soft |= bool(some_batches(capture, soft=0.5)[number]["soft"].any())
+        assert not whole["soft"].any()
+    assert newest and packed and soft
+
+
 def test_the_last_tenth_of_a_capture_is_for_validation_alone(capture):
     batch = some_batches(capture, split="validation", targets_per_scene=1, scenes_per_batch=24)[0]
     targets = number_of(batch["frames"])

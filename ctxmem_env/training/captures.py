@@ -21,7 +21,7 @@ from ctxmem_env.captures.capture import read_json
 from ctxmem_env.config import DataConfig, TrainConfig
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.retrieval import select_context
-from ctxmem_env.training.data import ALL, SceneBatches, corrupt, drop_context, to_float
+from ctxmem_env.training.data import ALL, SceneBatches, as_remembered, drop_context, to_float
 
 _LEAST = 4  # pictures of a capture: one to remember, one to paint, and the same to validate
 _VALIDATED = 10  # the last tenth of a capture is not trained on
@@ -80,10 +80,8 @@ class CaptureBatches(Dataset):
         mask = drop_context(torch.from_numpy(context >= 0), c, rng)
         frames, depth, poses = self._read(captures, np.concatenate([context.clip(0), np.stack(targets)], 1), fov)
         k, mine = c.num_context, self.mine
-        context_frames, context_depth = corrupt(
-            frames[:, :k], depth[:, :k], c.corrupt, generator, c.scenes_per_batch, mine
-        )
         outside = torch.from_numpy(rng.random(len(mask)) < c.outside)[mine]
+        context_frames, context_depth, soft = as_remembered(frames[:, :k], depth[:, :k], c, rng, generator, mine)
         context_depth[outside, 0] = 0.0
         return {
             "context_frames": context_frames,
@@ -91,6 +89,7 @@ class CaptureBatches(Dataset):
             "context_poses": poses[:, :k],
             "mask": mask[mine],
             "overlap": overlap[mine],
+            "soft": soft,
             "fov": torch.tensor(fov, dtype=torch.float32)[mine],
             "poses": poses[:, k:],
             "frames": frames[:, k:],
@@ -115,7 +114,7 @@ class CaptureBatches(Dataset):
 
     def _select(self, captures, pasts, targets, fov, generator: torch.Generator) -> tuple[np.ndarray, Tensor]:
         """Indices int64 (B, k) in the capture, -1 for an empty slot, and the overlap (B, k)."""
-        strategy = "fov"
+        strategy = self.config.retrieval
         if self.config.overlap == "labels":
             strategy = "random"
             pasts = [_labelled(*row) for row in zip(captures, pasts, targets, strict=True)]

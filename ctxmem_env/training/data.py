@@ -101,12 +101,7 @@ class SceneBatches(Dataset):
             targets[outside, -1] = context_poses[outside, 0]
         poses, mine, k = torch.cat([context_poses, targets], 1), self.mine, c.num_context
         frames, depth = render(stack_scenes(scenes[mine]), poses[mine], fov[mine], self.height, self.width)
-        softness = np.where(rng.random(len(mask)) < c.soft, rng.uniform(*_SOFTNESS, len(mask)), 1.0)[mine]
-        context_frames, context_depth = corrupt(
-            soften(frames[:, :k], softness), depth[:, :k], c.corrupt, generator, c.scenes_per_batch, mine
-        )
-        if c.history == "packed":
-            context_frames, context_depth = pack_history(context_frames, context_depth)
+        context_frames, context_depth, soft = as_remembered(frames[:, :k], depth[:, :k], c, rng, generator, mine)
         context_depth[outside[mine], 0] = 0.0
         return {
             "context_frames": context_frames,
@@ -114,7 +109,7 @@ class SceneBatches(Dataset):
             "context_poses": context_poses[mine],
             "mask": mask[mine],
             "overlap": selection.overlap[mine],
-            "soft": torch.from_numpy(softness > 1),
+            "soft": soft,
             "fov": fov[mine],
             "poses": targets[mine],
             "frames": frames[:, k:],
@@ -169,6 +164,21 @@ def drop_context(mask: Tensor, config: DataConfig, rng: np.random.Generator) -> 
         else:
             keep[row] = True
     return mask & keep
+
+
+def as_remembered(
+    frames: Tensor, depth: Tensor, config: DataConfig, rng: np.random.Generator, generator: torch.Generator, mine: slice
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames (B, k, H, W, 3) and depth (B, k, H, W) of the scenes `mine` as a walk would find them in its memory.
+
+    Soft, with the errors of generated frames, and compressed, as `config` asks. Also which are soft, bool (B,).
+    """
+    scenes = config.scenes_per_batch
+    softness = np.where(rng.random(scenes) < config.soft, rng.uniform(*_SOFTNESS, scenes), 1.0)[mine]
+    frames, depth = corrupt(soften(frames, softness), depth, config.corrupt, generator, scenes, mine)
+    if config.history == "packed":
+        frames, depth = pack_history(frames, depth)
+    return frames, depth, torch.from_numpy(softness > 1)
 
 
 def soften(frames: Tensor, softness: np.ndarray) -> Tensor:
