@@ -135,6 +135,7 @@ SMALL = {
     "occlusion": {"strategies": ("recent",), "tours": (0,), "other_frames": 2},
     "retrieval": {"strategies": ("recent",), "contexts": (1,), "tours": (0,), "steps": 4, "num_context": 2},
     "new-content": {},
+    "close-ups": {"tours": (0,)},
     "sampling": {"denoising": (1,), "tours": (0,), "steps": 2},
     "domains": {"domains": ("trained", "canyon"), "tours": (0,), "steps": 2, "num_context": 2},
 }

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE
 from ctxmem_env.camera import DEFAULT_FOV, wrap_angle
+from ctxmem_env.dynamics import DEFAULT_RADIUS, GAP
 from ctxmem_env.evaluation.protocols import Walks
-from ctxmem_env.scenes import Scene, build_scene, render, shift, spawn, stack_scenes, tour
+from ctxmem_env.scenes import Scene, build_scene, render, shift, spawn, stack_scenes, sweep_scenes, tour
 from ctxmem_env.scenes.navigation import Ground
 
 TURN = math.radians(TURN_ANGLE)
 _ATTEMPTS = 60
+_APPROACH = 1.5  # metres of a way up to a surface
 _BEHIND = (1.5, 4.5)  # metres between two places on both sides of a wall
 
 Outward = Callable[[Scene, np.random.Generator], Tensor | None]
@@ -120,6 +122,28 @@ def unseen_walk(scene: Scene, rng: np.random.Generator, steps: int) -> Tensor:
     walk[:, 0] += way * walk[:, 3].cos()
     walk[:, 1] += way * walk[:, 3].sin()
     return torch.cat([poses, walk])
+
+
+def up_to_a_surface(scene: Scene, rng: np.random.Generator, steps: int) -> Tensor:
+    """A start and `steps` equal steps straight ahead, the last one right before what stands there: (steps + 1, 6).
+
+    The way is between a metre and a half and that many steps of an environment long, or as nearly so as one was found.
+    """
+    best, way, least = None, 0.0, math.inf
+    for _ in range(_ATTEMPTS):
+        start = spawn(scene, rng)
+        ahead = torch.stack([start[3].cos(), start[3].sin()])
+        free = sweep_scenes(stack_scenes([scene]), start[None, :2], ahead[None], DEFAULT_RADIUS)[0].item() - GAP
+        fitted = min(max(free, _APPROACH), steps * STEP_LENGTH)
+        if best is None or abs(free - fitted) < least:
+            best, way, least = start, min(max(free, 0.0), steps * STEP_LENGTH), abs(free - fitted)
+        if least == 0:
+            break
+    poses = best.repeat(steps + 1, 1)
+    gone = way / steps * torch.arange(steps + 1)
+    poses[:, 0] += gone * poses[:, 3].cos()
+    poses[:, 1] += gone * poses[:, 3].sin()
+    return poses
 
 
 def around_a_wall(seeds: list[int], tour_frames: int, other_frames: int, height: int, width: int) -> Loops | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.evaluation.close_ups import close_ups_cases, measure_close_ups
 from ctxmem_env.evaluation.domains import domains_cases, measure_domains
 from ctxmem_env.evaluation.horizon import horizon_cases, measure_horizon
 from ctxmem_env.evaluation.loop import loop_cases, measure_loop
@@ -38,6 +39,7 @@ PROTOCOLS = {
     "occlusion": Protocol(occlusion_cases, measure_occlusion),
     "retrieval": Protocol(retrieval_cases, measure_retrieval, ssim=True),
     "new-content": Protocol(new_content_cases, measure_new_content, combine_new_content),
+    "close-ups": Protocol(close_ups_cases, measure_close_ups),
     "sampling": Protocol(sampling_cases, measure_sampling, ssim=True),
     "domains": Protocol(domains_cases, measure_domains, ssim=True),
     # All scenes at once: some of these distances are those of sets.

@@ -30,6 +30,7 @@ _FIGURES = {
     "loop_ssim": ("loop, SSIM", 1, 3),
     "first_db": ("first look against the truth, dB", 1, 2),
     "true_db": ("against the truth, dB", 1, 2),
+    "pixel_share": ("of all pixels, %", 100, 1),
     "true_ssim": ("SSIM to the truth", 1, 3),
     "depth_error": ("median depth error, %", 100, 1),
     "wall_db": ("views of the wall, dB", 1, 2),
@@ -66,6 +67,7 @@ _LABELS = {
     "denoising": "denoising steps",
     "part": "frames of",
     "looks": "looks",
+    "nearer": "times nearer than the opening saw them",
 }
 
 
