@@ -179,8 +179,8 @@ class Evaluate(TorchCommand):
     whether policies do as well in it as in the scene; whether a place is the same after a way out and back, or after
     a long walk; what is retrieved when a wall hides it, and by which rule; how new content looks; what becomes of
     things when the camera walks up to them; what denoising steps bring; how it paints places of kinds that training
-    never showed; LPIPS, FID and FVD; pictures that were left out of captures; or training runs that differ in their context.
-    From loop on an interrupted command goes on when it is given again."""
+    never showed; LPIPS, FID and FVD; pictures that were left out of captures; or training runs that differ in their
+    context. From loop on an interrupted command goes on when it is given again."""
     model: str = "nano"
     """Packaged generator, folder or hub id."""
     scenes: int = 32
