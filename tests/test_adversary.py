@@ -41,6 +41,17 @@ def test_the_critic_learns_to_tell_painted_from_true_and_its_pull_raises_the_sco
     assert score(frames - 0.05 * pull) > score(frames)  # the optimiser goes against a gradient
 
 
+def test_the_critic_has_a_say_in_detail_and_none_in_colours(adversary):
+    """Averaged over what is larger than detail its wish is small, although it has learned that grey is too dark."""
+    clean, frames, painted = draw(size=64)
+    clean = 0.2 * clean + 0.7
+    for _ in range(60):
+        adversary.step(frames, clean, painted)
+    pull = adversary.pull(frames, clean, painted, torch.ones_like(frames))[..., 32:]
+    coarse = torch.nn.functional.avg_pool2d(pull, 16)
+    assert coarse.square().mean() < 0.01 * pull.square().mean()
+
+
 def test_what_was_not_painted_teaches_the_critic_nothing(adversary):
     clean, frames, painted = draw()
     before = [p.clone() for p in adversary.critic.parameters()]

@@ -13,6 +13,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ctxmem_env.training import ranks
 
+_DETAIL = 9  # pixels; what is larger than this the critic has no say in
+
 
 class Critic(nn.Module):
     """Scores (N, 1, H / 8, W / 8) of frames (N, 3, H, W) in [-1, 1] and of the share (N, 1, H, W) that was painted."""
@@ -55,5 +57,8 @@ class Adversary:
         score = self.critic(painted * frames + (1 - painted) * clean, painted)
         weight = F.avg_pool2d(painted, 8)
         (gradient,) = torch.autograd.grad(-(weight * score).sum(), frames)
+        # Detail alone: colours, which the reconstruction knows, would drift a little with every copy of a copy.
+        around, share = (F.avg_pool2d(part, _DETAIL, stride=1, padding=_DETAIL // 2) for part in (gradient, painted))
+        gradient = gradient - painted * around / share.clamp(min=1e-6)
         size = ranks.norm(painted * reconstruction) / ranks.norm(gradient).clamp(min=1e-8)
         return gradient * size
