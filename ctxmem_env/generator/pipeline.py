@@ -49,8 +49,12 @@ class SceneGenerator(DiffusionPipeline):
     @torch.no_grad()
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
         """See `Generator.encode`; the features are kept in half precision."""
-        keys_values = self.transformer.encode(self._float(frames), depth.float(), poses.float(), fov.float())
-        return {"keys_values": keys_values.bfloat16()}
+        memory = self._float(frames), depth.float(), poses.float(), fov.float()
+        # In single precision the libraries of CPUs add up in another order for another number of rows. A frame that is
+        # encoded again, after a state was restored, say, must have the same features to the bit.
+        alone = self.device.type == "cpu" and self.transformer.nowhere.dtype == torch.float32
+        parts = zip(*(part.split(1 if alone else max(1, len(frames))) for part in memory), strict=True)
+        return {"keys_values": torch.cat([self.transformer.encode(*part) for part in parts]).bfloat16()}
 
     @torch.no_grad()
     def generate(
