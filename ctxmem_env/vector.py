@@ -39,7 +39,8 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
     `gymnasium.make_vec("CtxMemScene-v0", num_envs=8)` gives it. Actions, observations, rewards, episodes and infos are
     those of `GenerativeSceneEnv`, batched as `gymnasium.vector.SyncVectorEnv` batches them: with the same seeds,
     options and actions both go the same way, through autoresets too, to the bit where the generator's arithmetic does
-    not depend on the size of its batch. On a CPU the packaged model's frames are equal to 2 of 255 levels of colour
+    not depend on the size of its batch. On a CPU the packaged model's frames are equal to 2 of 255 levels of colour but
+    for one value in a thousand, where remembered frames are as good as each other and rounding decides between them
     (tests/test_vector.py); in coarser arithmetic walks may drift apart.
 
     Args:
