@@ -16,6 +16,7 @@ from PIL import Image
 
 from ctxmem_env import retrieval
 from ctxmem_env.env import GenerativeSceneEnv
+from ctxmem_env.generator import load_generator
 from ctxmem_env.tasks import TASKS
 from ctxmem_env.testing import PoseGenerator
 from ctxmem_env.true_scene import TrueSceneVectorEnv
@@ -241,12 +242,22 @@ def test_wrappers_of_gymnasium_work(escape):
                 assert info["episode"]["r"] == other["episode"]["r"]
 
 
+def assert_equal_in_double_precision(kwargs):
+    """To the last level of every value: where nothing is rounded away, no world knows of the others."""
+    precise = copy.deepcopy(load_generator("nano", "cpu"))
+    precise.transformer.double()
+    both = (walk(make(4, **kwargs | {"model": precise}), steps=30) for make in (make_vec, make_sync))
+    for one, other in zip(*both, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
 @pytest.mark.slow
 def test_the_packaged_model_paints_in_a_batch_what_it_paints_alone():
     kwargs = {"env_id": "CtxMemScene-v0", "model": "nano", "tour": 4, "max_episode_steps": 12}
     batch, single = walk(make_vec(4, **kwargs), steps=30), walk(make_sync(4, **kwargs), steps=30)
     for one, other in zip(batch, single, strict=True):
         np.testing.assert_array_equal(one[-1]["retrieved"], other[-1]["retrieved"])
+    assert_equal_in_double_precision(kwargs)
     # Matrix products of another size may round differently, and of two frames that are as good another may be chosen.
     apart = np.abs(np.stack([one[0].astype(int) - other[0] for one, other in zip(batch, single, strict=True)]))
     assert (apart > 2).mean() < 1e-3 and apart.mean() < 0.1

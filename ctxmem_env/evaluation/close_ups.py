@@ -16,13 +16,12 @@ from ctxmem_env.errors import unknown_name
 from ctxmem_env.evaluation.paths import up_to_a_surface
 from ctxmem_env.evaluation.protocols import Walks, follow
 from ctxmem_env.generator import Generator
-from ctxmem_env.generator.lookup import MIN_DEPTH, locate
+from ctxmem_env.generator.lookup import MIN_DEPTH, times_nearer
 from ctxmem_env.scenes import build_scene, render, stack_scenes, tour
 
 _STEPS = 16
 NEARER = {"up to 1.25": (0.0, 1.25), "1.25 to 2.5": (1.25, 2.5), "more than 2.5": (2.5, math.inf)}
 """Groups of pixels, by how many times nearer they are than any frame of the opening saw them; no bound above 2.7."""
-_SAME_SURFACE = math.log1p(0.1 / 0.02)  # of `Evidence.disagreement`: depths that differ by a tenth at most
 
 
 def close_ups_cases(tours: tuple[int, ...] = (12, 0)) -> list[dict]:
@@ -75,13 +74,8 @@ def _walks(seeds: list[int], tour_frames: int, generator: Generator) -> Walks:
 
 def _times_nearer(walks: Walks) -> Tensor:
     """How many times nearer pixels (n, steps, H, W) are than in any frame of the opening; NaN where none saw them."""
-    depth, poses = walks.depth[:, : walks.seeded], walks.poses[:, : walks.seeded]
+    opening, walk = slice(walks.seeded), slice(walks.seeded, None)
+    depth, poses = walks.depth[:, opening], walks.poses[:, opening]
     mask, fov = torch.ones(depth.shape[:2], dtype=torch.bool), torch.full((len(depth),), walks.fov)
-    found = []
-    for step in range(walks.seeded, walks.poses.shape[1]):
-        log_depth = walks.depth[:, step : step + 1].clamp(min=MIN_DEPTH).log()
-        _, evidence, visible = locate(log_depth, walks.poses[:, step : step + 1], depth, poses, mask, fov)
-        visible = visible & (evidence.disagreement < _SAME_SURFACE)
-        times = evidence.ratio.exp().masked_fill(~visible, torch.inf).amin(2)
-        found.append(times.masked_fill(~visible.any(2), torch.nan))
-    return torch.cat(found, dim=1)
+    log_depth = walks.depth[:, walk].clamp(min=MIN_DEPTH).log()
+    return times_nearer(log_depth, walks.poses[:, walk], depth, poses, mask, fov)

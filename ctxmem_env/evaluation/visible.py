@@ -1,15 +1,11 @@
 """What frames show of other views, by exact depth: the truth that retrieval from poses alone can only guess."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.evaluation.protocols import Walked, Walks
-from ctxmem_env.generator.lookup import locate
-
-_TOLERANCE = 0.1  # relative difference of two depths of one surface; edges are interpolated
+from ctxmem_env.generator.lookup import SAME_SURFACE, locate
 
 
 def shown(depth: Tensor, poses: Tensor, other_depth: Tensor, other_poses: Tensor) -> Tensor:
@@ -23,8 +19,7 @@ def shown(depth: Tensor, poses: Tensor, other_depth: Tensor, other_poses: Tensor
     for first in range(0, len(poses), 8):  # as many views as a cache can hold
         view = depth[None, first : first + 8].log(), poses[None, first : first + 8].float()
         _, evidence, visible = locate(*view, other_depth[None], other_poses[None].float(), mask, fov)
-        # The disagreement is log(1 + |log ratio| / 2 %).
-        parts.append((visible & (evidence.disagreement < math.log1p(_TOLERANCE / 0.02)))[0])
+        parts.append((visible & (evidence.disagreement < SAME_SURFACE))[0])
     return torch.cat(parts)
 
 

@@ -19,6 +19,7 @@ MIN_DEPTH = 0.05
 CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
 _MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
+SAME_SURFACE = math.log1p(0.1 / 0.02)  # of `Evidence.disagreement`: depths of one surface differ by a tenth at most
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 
 
@@ -309,6 +310,20 @@ def locate(
     shape = (batch, targets, slots, height, width)
     evidence = Evidence(*(value.view(shape) for value in (size, sign, ratio.clamp(-1, 1))))
     return image.unflatten(-1, shape[3:]), evidence, visible.view(shape)
+
+
+@torch.no_grad()
+def times_nearer(
+    log_depth: Tensor, poses: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, fov: Tensor
+) -> Tensor:
+    """How many times nearer pixels of S views (B, S, H, W) are than in any frame that shows them, 1 / e to e.
+
+    NaN where none does. Arguments as in `locate`.
+    """
+    _, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
+    visible = visible & (evidence.disagreement < SAME_SURFACE)
+    times = evidence.ratio.exp().masked_fill(~visible, torch.inf).amin(2)
+    return times.masked_fill(~visible.any(2), torch.nan)
 
 
 @full_precision

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.config import TrainConfig
-from ctxmem_env.generator.lookup import MIN_DEPTH, locate
+from ctxmem_env.generator.lookup import MIN_DEPTH, SAME_SURFACE, locate
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.scenes import build_scene, random_walk, render, shift, split_seeds, stack_scenes, tour
 from ctxmem_env.training import ranks
 from ctxmem_env.world import SceneWorld
-
-_TOLERANCE = math.log1p(0.1 / 0.02)  # of `Evidence.disagreement`: depths of one surface differ by a tenth at most
 
 
 class OwnWalks:
@@ -73,7 +71,7 @@ class OwnWalks:
             "poses": poses,
             "frames": frames,
             "depth": depth,
-            "known": (visible & (evidence.disagreement < _TOLERANCE)).any(2),
+            "known": (visible & (evidence.disagreement < SAME_SURFACE)).any(2),
         }
         return {name: value.to(self.generator.device) for name, value in batch.items()}
 

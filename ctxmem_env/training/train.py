@@ -8,7 +8,6 @@ processes can share it, see `ranks`.
 
 import io
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
-from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, locate
+from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, times_nearer
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
 from ctxmem_env.generator.transformer import SceneTransformer, beyond_memory
@@ -110,10 +109,7 @@ def magnified(batch: dict[str, Tensor]) -> Tensor:
     """Which pixels of the true views (B, S, H, W) are remembered, but only from `_NEARER` times as far away or more."""
     log_depth = batch["depth"].clamp(min=MIN_DEPTH).log()
     memory = batch["context_depth"], batch["context_poses"], batch["mask"], batch["fov"]
-    _, evidence, visible = locate(log_depth, batch["poses"], *memory)
-    visible = visible & (evidence.disagreement < math.log1p(0.1 / 0.02))  # by a tenth of the depth at most
-    ratio = evidence.ratio.masked_fill(~visible, torch.inf).amin(2)
-    return visible.any(2) & (ratio > math.log(_NEARER)) & (batch["depth"] > 0)
+    return (times_nearer(log_depth, batch["poses"], *memory) > _NEARER) & (batch["depth"] > 0)
 
 
 @torch.no_grad()
