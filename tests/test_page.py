@@ -85,12 +85,15 @@ def choose(page, name, value):
 
 
 def test_keys_change_the_picture_and_coming_back_shows_the_place_again(page):
+    # A world that is drawn may have the same plain wall all around.
+    number = "const input = document.querySelector('[name=seed]'); input.value = '0'; input.form.requestSubmit()"
+    page.opened(lambda: page.run(number))
     start = page.picture()
     page.press("q", 6)
     away = page.picture()
     page.press("e", 6)
     assert page.step == 12
-    assert psnr(away, start) < 24
+    assert psnr(away, start) < 20
     assert psnr(page.picture(), start) > psnr(away, start) + 6
     assert int(page.find("#remembered").text) == 25
     shares = [text.split()[0] for text in page.find("#strip").text.splitlines() if "%" in text]
