@@ -11,6 +11,7 @@ from torch import Tensor
 from ctxmem_env.camera import along
 from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
+from ctxmem_env.examples import choose_examples
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
@@ -330,20 +331,21 @@ class SceneWorld:
         if self._table is not None:
             features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
             features = {name: value.reshape(rows, slots, *value.shape[2:]) for name, value in features.items()}
-            return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times
-        fov = self.fov[:, None].expand(rows, slots).flatten()
+        else:
+            fov = self.fov[:, None].expand(rows, slots).flatten()
 
-        def encode(positions: list[int]) -> dict[str, Tensor]:
-            at = torch.tensor(positions, device=self.device)
-            return self.generator.encode(
-                frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
-            )
+            def encode(positions: list[int]) -> dict[str, Tensor]:
+                at = torch.tensor(positions, device=self.device)
+                return self.generator.encode(
+                    frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
+                )
 
-        keys = [
-            (row // self.cameras, number) if number >= 0 else None
-            for row, numbers_of_row in enumerate(numbers.tolist())
-            for number in numbers_of_row
-        ]
-        features = self._cache.gather(keys, encode)
-        features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
-        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times
+            keys = [
+                (row // self.cameras, number) if number >= 0 else None
+                for row, numbers_of_row in enumerate(numbers.tolist())
+                for number in numbers_of_row
+            ]
+            features = self._cache.gather(keys, encode)
+            features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
+        examples = choose_examples(self.memory, self._given, self.cameras)
+        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given, examples), times

@@ -7,7 +7,7 @@ import torch
 
 from ctxmem_env.generator.transformer import SceneTransformer, beyond_memory
 
-SIZE = 40  # a hole is wide from 9 pixels on
+SIZE = 80  # a hole is wide from 9 pixels on
 
 
 def hints(covered: torch.Tensor, moved: float = 0.0) -> torch.Tensor:
@@ -23,7 +23,7 @@ def hole(rows: slice, columns: slice) -> torch.Tensor:
     return covered
 
 
-@pytest.mark.parametrize("across", [9, 20, 40])
+@pytest.mark.parametrize("across", [9, 20, 80])
 def test_a_wide_hole_within_the_borders_is_beyond_memory_but_for_its_rim(across):
     covered = hole(slice(0, across), slice(5, 5 + across))
     inside = torch.zeros_like(covered)

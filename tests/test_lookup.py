@@ -106,6 +106,16 @@ def test_what_was_painted_right_before_the_camera_gives_way_and_what_was_given_d
     assert (splat(*memory(near, far), everything(2), further, FOV, ~everything(2))[0] == 0.5).any()
 
 
+def test_of_what_was_painted_what_was_seen_from_nearby_wins():
+    here, elsewhere = wall(2.0, colour=0.5), wall(3.0, colour=-0.5)
+    elsewhere[2][0] = -1.5  # so that its wall stands 1.5 m before the camera
+    assert carved(here, elsewhere, given=[False, False]) == [0.5]
+    assert carved(here, elsewhere, given=[False, True]) == [-0.5]  # nobody doubts its depth
+    much_nearer = wall(2.0, colour=-0.5)
+    much_nearer[2][0] = -1.5
+    assert carved(here, much_nearer, given=[False, False]) == [-0.5]
+
+
 def carved(*walls, given, pose=None):
     """Colours of a view of remembered walls, by default from where the first of them was seen."""
     pose = walls[0][2] if pose is None else pose

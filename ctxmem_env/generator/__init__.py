@@ -1,8 +1,17 @@
 """Generators: the models that paint a world. `load_generator` finds one by name or folder."""
 
-from ctxmem_env.generator.protocol import Context, Generated, Generator, Traits, generate_along, traits_of
+from ctxmem_env.generator.protocol import Context, Examples, Generated, Generator, Traits, generate_along, traits_of
 
-__all__ = ["Context", "Generated", "Generator", "Traits", "generate_along", "load_generator", "traits_of"]
+__all__ = [
+    "Context",
+    "Examples",
+    "Generated",
+    "Generator",
+    "Traits",
+    "generate_along",
+    "load_generator",
+    "traits_of",
+]
 
 
 def load_generator(model: str, device: str = "auto") -> Generator:

@@ -20,6 +20,7 @@ CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: 
 _MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 SAME_SURFACE = math.log1p(0.1 / 0.02)  # of `Evidence.disagreement`: depths of one surface differ by a tenth at most
+APART = 1.0  # per metre between two cameras: how much further away points count as, see `splat`
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 
 
@@ -44,8 +45,9 @@ def _project(points: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
 class _Points(NamedTuple):
     """Remembered pixels as points before S new views, (B, S, k H W) each.
 
-    place: of the pixel that they fall on, `height * width` for none; key: z in units of 1/1024 m above, the point's
-    index below, so that one minimum finds both; larger: how many times larger than in the remembered frame; z.
+    place: of the pixel that they fall on, `height * width` for none; key: how far away they count as, in units of
+    1/1024 m, above, the point's index below, so that one minimum finds both; larger: how many times larger than in the
+    remembered frame; z.
     """
 
     place: Tensor
@@ -78,7 +80,11 @@ def _project_points(
     valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
     count, z = slots * height * width, z.flatten(2)
-    key = (z.clamp(0, 1e4).double() * 1024).floor() * _above(count) + torch.arange(count, device=z.device)
+    away = z
+    if given is not None:
+        apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1).masked_fill(given[:, None], 0.0)
+        away = z * (1 + APART * apart).repeat_interleave(height * width, dim=2)
+    key = (away.clamp(0, 1e4).double() * 1024).floor() * _above(count) + torch.arange(count, device=z.device)
     place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
     return _Points(place, key, distance.flatten(2) / z.clamp(min=MIN_DEPTH), z)
 
@@ -127,6 +133,9 @@ def splat(
     given: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Remembered pixels thrown into S new views; the nearest wins.
+
+    Of what was painted, what was seen from nearby counts as nearer: wherever its depth is wrong, it lies where it was
+    seen, while errors of depth move what was seen from elsewhere, and of two that disagree the wrong one would win.
 
     frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k), poses (B, S, 6), fov (B,).
     given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where one of

@@ -5,7 +5,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from ctxmem_env.generator.flow import sample
-from ctxmem_env.generator.protocol import Context, Generated
+from ctxmem_env.generator.protocol import Context, Examples, Generated
 from ctxmem_env.generator.transformer import SceneTransformer
 
 _AT_ONCE = 16  # worlds on a CPU: what more of them compute no longer fits into its caches
@@ -46,6 +46,10 @@ class SceneGenerator(DiffusionPipeline):
         frames = frames.to(self.device).movedim(-1, -3).contiguous()
         return frames.float().div_(127.5).sub_(1)
 
+    def _memory(self, remembered: Context | Examples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        frames = self._float(remembered.frames)
+        return frames, remembered.depth.float(), remembered.poses.float(), remembered.mask
+
     @torch.no_grad()
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
         """See `Generator.encode`; the features are kept in half precision."""
@@ -75,15 +79,9 @@ class SceneGenerator(DiffusionPipeline):
         shape = (len(poses), 3, self.height, self.width)
         generators = generators or [None] * len(poses)
         noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
-        memory = (
-            poses.float()[:, None],
-            fov.float(),
-            self._float(context.frames),
-            context.depth.float(),
-            context.poses.float(),
-            context.mask,
-        )
-        seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given)
+        memory = poses.float()[:, None], fov.float(), *self._memory(context)
+        examples = None if context.examples is None else self._memory(context.examples)
+        seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
 
         def denoise(noisy: Tensor, time: Tensor) -> tuple:
             return self.transformer(noisy, time, *memory, seen=seen)

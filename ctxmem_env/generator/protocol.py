@@ -8,13 +8,31 @@ from torch import Tensor
 
 
 @dataclass
+class Examples:
+    """Frames that show what a place looks like, n for each of B worlds: the same ones whatever is looked at.
+
+    frames (B, n, H, W, 3) uint8; depth (B, n, H, W) in metres; poses (B, n, 6); mask (B, n), False for an empty slot.
+    """
+
+    frames: Tensor
+    depth: Tensor
+    poses: Tensor
+    mask: Tensor
+
+    def rows(self, worlds: slice) -> "Examples":
+        """The examples of some of the worlds."""
+        return Examples(self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds])
+
+
+@dataclass
 class Context:
     """The remembered frames that a new view is generated from, for B worlds with k slots each.
 
     frames (B, k, H, W, 3) uint8; depth (B, k, H, W) in metres; poses (B, k, 6); mask (B, k), False for an empty
     slot, in which the rest means nothing; features: what `Generator.encode` returned for these frames, each tensor
     (B, k, ...); prompts: what each world is to show, in words, "" for nothing said, or () where nobody reads it;
-    given (B, k) bool, frames that opened the world, which nobody painted, or None where that is not known.
+    given (B, k) bool, frames that opened the world, which nobody painted, or None where that is not known; examples:
+    what to paint after where nothing is remembered, or None for the context itself.
     """
 
     frames: Tensor
@@ -24,13 +42,15 @@ class Context:
     features: dict[str, Tensor] = field(default_factory=dict)
     prompts: tuple[str, ...] = ()
     given: Tensor | None = None
+    examples: Examples | None = None
 
     def rows(self, worlds: slice) -> "Context":
         """The context of some of the worlds."""
         features = {name: value[worlds] for name, value in self.features.items()}
         parts = self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds]
         given = None if self.given is None else self.given[worlds]
-        return Context(*parts, features, self.prompts[worlds], given)
+        examples = None if self.examples is None else self.examples.rows(worlds)
+        return Context(*parts, features, self.prompts[worlds], given, examples)
 
 
 @dataclass

@@ -56,7 +56,7 @@ def beyond_memory(hints: Tensor) -> Tensor:
     wall that was passed, but not beside an edge, where what is next to a hole tells enough.
     """
     covered, moved = hints[:, :, 4:5], hints[:, :, 9:10]
-    empty, radius = covered == 0, max(1, hints.shape[-1] // 10)
+    empty, radius = covered == 0, max(1, hints.shape[-1] // 20)
     near = _spread(1 - empty.flatten(0, 1).to(hints), radius)  # to something that is remembered
     wide = _spread(1 - near, radius - 1).unflatten(0, hints.shape[:2]) > 0
     return empty & (moved < torch.pi) & ((moved > 0) | wide)
@@ -213,11 +213,14 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         mask: Tensor,
         keys_values: Tensor | None = None,
         given: Tensor | None = None,
+        examples: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
     ) -> Seen:
         """The part of `forward` that does not depend on the noisy views; arguments as there.
 
-        given (B, k) bool: frames that nobody painted: examples of the place, and right in all that they show. None: all
-        are.
+        given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what
+        `lookup.extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones. What
+        retrieval chooses changes from step to step, and so would the place that is made up. None: the remembered ones
+        that nobody painted, or all.
         """
         scenes, slots = mask.shape
         dtype = None if keys_values is None else self.nowhere.dtype
@@ -227,10 +230,11 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             keys_values = keys_values.unflatten(0, (scenes, slots))
         hints = None
         if self.config.lookup:
-            examples = mask if given is None else mask & given
-            examples = torch.where(examples.any(1, keepdim=True), examples, mask)
+            if examples is None:
+                true = mask if given is None else mask & given
+                examples = frames, depth, context_poses, torch.where(true.any(1, keepdim=True), true, mask)
             thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
-            hints = torch.cat([*thrown, *extend(frames, depth, context_poses, examples, poses, fov)], dim=2)
+            hints = torch.cat([*thrown, *extend(*examples, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.

@@ -7,6 +7,7 @@ meets in training what it meets later. The true frames that opened the world tel
 
 import math
 from contextlib import AbstractContextManager
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.config import TrainConfig
+from ctxmem_env.generator import Examples
 from ctxmem_env.generator.lookup import MIN_DEPTH, SAME_SURFACE, locate
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.scenes import build_scene, random_walk, render, shift, split_seeds, stack_scenes, tour
@@ -44,8 +46,8 @@ class OwnWalks:
     def batch(self, step: int) -> dict[str, Tensor]:
         """The batch of a training step: context of the walks' last step, true views from there on as targets.
 
-        Shapes as in `SceneBatches`, and known bool (B, S, H, W): the pixels that the true frames in memory show. The
-        walks have gone on to where the session stands.
+        Shapes as in `SceneBatches`, and known bool (B, S, H, W): the pixels that the true frames in memory show; given
+        and example_frames, ..., example_mask as in `Context`. The walks have gone on to where the session stands.
         """
         number, place = divmod(step, self.config.own_walk_session)
         if number != self.number:
@@ -66,6 +68,7 @@ class OwnWalks:
             "context_poses": made.context.poses,
             "mask": made.context.mask,
             "given": made.context.given,
+            **{f"example_{part.name}": getattr(made.context.examples, part.name) for part in fields(Examples)},
             "overlap": made.overlap,
             "fov": self.fov,
             "poses": poses,

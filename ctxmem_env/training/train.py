@@ -62,8 +62,11 @@ def losses(
         batch["context_poses"],
         batch["mask"],
     )
-    features = _encode(model, batch, context) if "known" in batch else None
-    seen = model.look(*memory, features, batch.get("given"))
+    if "known" in batch:  # of a walk over own frames
+        of_place = to_float(batch["example_frames"]), *(batch[f"example_{name}"] for name in ("depth", "poses", "mask"))
+        seen = model.look(*memory, _encode(model, batch, context), batch["given"], of_place)
+    else:
+        seen = model.look(*memory)
     view = model(add_noise(clean, t, noise), t, *memory, seen=seen)
     weight = loss_weight(t)[..., None, None, None]
     target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()

@@ -1,0 +1,38 @@
+"""Which remembered frames show what a place looks like: what is painted where nothing is remembered goes after them."""
+
+import torch
+from torch import Tensor
+
+from ctxmem_env.device import is_host
+from ctxmem_env.generator import Examples
+from ctxmem_env.memory import FrameMemory
+
+MOST = 16  # of a world
+
+
+def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1) -> Examples:
+    """The frames that opened each world, at most `MOST`, spread evenly; where all are forgotten, the oldest ones.
+
+    They are the same from step to step, whatever retrieval chooses: a place that is made up piece by piece should be
+    one place.
+
+    Args:
+        memory: of B worlds.
+        given: int64 (B,), how many frames opened each of them.
+        cameras: that share a world; each gets a row of its own, row = world * cameras + camera.
+    """
+    # Elsewhere than on the CPU to look at a number is to wait for it.
+    first = int(given.max()) if is_host(given) else None
+    most = MOST if first is None else min(MOST, first)
+    lengths, times = memory.lengths[:, None], memory.times[:, :first]
+    order = torch.arange(times.shape[1], device=times.device)
+    left = ((times < given[:, None]) & (order < lengths)).sum(1, keepdim=True)
+    # Nobody painted the oldest frames, as many as are left of them.
+    count = left.where(left > 0, lengths.clamp(max=most))
+    order = torch.arange(most, device=times.device)
+    indices = (count - 1 - order * count.clamp(min=most) // most).clamp(min=-1)
+    frames, depth, poses, *_ = memory.gather(indices)
+    chosen = frames, depth, poses, indices >= 0
+    if cameras > 1:
+        chosen = (part.repeat_interleave(cameras, dim=0) for part in chosen)
+    return Examples(*chosen)

@@ -1,0 +1,89 @@
+"""The frames that show what a place looks like: those that opened it, whatever is looked at."""
+
+import pytest
+import torch
+
+from ctxmem_env.examples import MOST, choose_examples
+from ctxmem_env.memory import FrameMemory
+from ctxmem_env.testing import PoseGenerator
+from ctxmem_env.world import SceneWorld
+
+LEFT = torch.tensor([[0.0, 0.0, 0.6, 0.0]])
+
+
+def remembered(frames, worlds=1, **kwargs):
+    """A memory whose frame number i is filled with i and was seen from x = i."""
+    memory = FrameMemory(worlds, 4, 4, **kwargs)
+    for i in range(frames):
+        poses = torch.zeros(worlds, 6)
+        poses[:, 0] = i
+        memory.append(torch.full((worlds, 4, 4, 3), i, dtype=torch.uint8), torch.full((worlds, 4, 4), 2.0), poses)
+    return memory
+
+
+def chosen(memory, given, **kwargs):
+    """Numbers of the frames that were chosen, for each row, in order."""
+    examples = choose_examples(memory, torch.tensor(given), **kwargs)
+    numbers = examples.frames[:, :, 0, 0, 0].long()
+    assert torch.equal(examples.poses[..., 0].long(), numbers)
+    return [sorted(row[mask].tolist()) for row, mask in zip(numbers, examples.mask, strict=True)]
+
+
+def test_all_frames_that_opened_the_world_are_examples_and_none_that_was_painted():
+    assert chosen(remembered(9), [5]) == [[0, 1, 2, 3, 4]]
+    assert chosen(remembered(9, worlds=2), [1, 3]) == [[0], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("given", [MOST + 1, 5 * MOST, 200])
+def test_of_many_they_are_spread_evenly_and_the_last_is_one_of_them(given):
+    (numbers,) = chosen(remembered(given + 3), [given])
+    gaps = torch.tensor(numbers).diff()
+    assert len(numbers) == MOST and numbers[-1] == given - 1
+    assert gaps.max() - gaps.min() <= 1
+
+
+def test_those_that_are_forgotten_are_left_out_and_where_all_are_the_oldest_take_their_place():
+    assert chosen(remembered(9, capacity=6, eviction="oldest"), [5]) == [[3, 4]]
+    assert chosen(remembered(14, capacity=6, eviction="oldest"), [3]) == [[8, 9, 10]]
+    left = remembered(20, worlds=2)
+    left.clear([0])  # what lies behind the end of a world is none of its own
+    one = torch.zeros(1, 4, 4)
+    left.append(one[..., None].expand(-1, -1, -1, 3).to(torch.uint8), one + 1, torch.zeros(1, 6), [0])
+    assert chosen(left, [1, 4]) == [[0], [0, 1, 2, 3]]
+
+
+def test_cameras_that_share_a_world_share_its_examples():
+    assert chosen(remembered(6, worlds=2), [2, 3], cameras=2) == [[0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+class Listening(PoseGenerator):
+    """Keeps the examples that it was handed."""
+
+    heard = ()
+
+    def generate(self, poses, context, *args):
+        self.heard = (*self.heard, context.examples)
+        return super().generate(poses, context, *args)
+
+
+def test_a_world_hands_on_the_same_examples_at_every_step_whatever_it_retrieves():
+    generator = Listening()
+    world = SceneWorld(generator, num_context=2)
+    poses = torch.zeros(4, 6)
+    poses[:, 3] = torch.arange(4) * 1.5
+    frames = torch.arange(4, dtype=torch.uint8)[:, None, None, None].expand(4, 48, 48, 3)
+    world.reset(0, frames, torch.full((4, 48, 48), 2.0), poses, 90.0, 0)
+    retrieved = [tuple(world.advance(LEFT).indices[0].tolist()) for _ in range(8)]
+    assert len(set(retrieved)) > 2
+    for examples in generator.heard:
+        assert sorted(examples.frames[0, examples.mask[0], 0, 0, 0].tolist()) == [0, 1, 2, 3]
+
+
+def test_rows_of_a_context_have_their_own_examples():
+    generator = Listening()
+    world = SceneWorld(generator, 2, num_context=2)
+    for i in range(2):
+        frames = torch.full((1, 48, 48, 3), 10 * i, dtype=torch.uint8)
+        world.reset(i, frames, torch.full((1, 48, 48), 2.0), torch.zeros(1, 6), 90.0, 0)
+    context = world.advance(LEFT.expand(2, -1)).context
+    assert context.rows(slice(1, 2)).examples.frames.unique().tolist() == [10]
