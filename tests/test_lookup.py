@@ -111,8 +111,8 @@ def test_of_what_was_painted_what_was_seen_from_nearby_wins():
     elsewhere[2][0] = -1.5  # so that its wall stands 1.5 m before the camera
     assert carved(here, elsewhere, given=[False, False]) == [0.5]
     assert carved(here, elsewhere, given=[False, True]) == [-0.5]  # nobody doubts its depth
-    much_nearer = wall(2.0, colour=-0.5)
-    much_nearer[2][0] = -1.5
+    much_nearer = wall(0.9, colour=-0.5)
+    much_nearer[2][0] = -0.5
     assert carved(here, much_nearer, given=[False, False]) == [-0.5]
 
 

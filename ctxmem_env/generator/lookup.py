@@ -20,7 +20,7 @@ CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: 
 _MARGIN = 2  # pixels that a bicubic kernel reaches beyond the one that it stands in
 UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 SAME_SURFACE = math.log1p(0.1 / 0.02)  # of `Evidence.disagreement`: depths of one surface differ by a tenth at most
-APART = 1.0  # per metre between two cameras: how much further away points count as, see `splat`
+APART = 3.0  # per metre between two cameras: how much further away points count as, see `splat`
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 
 
