@@ -7,7 +7,7 @@ from ctxmem_env.device import is_host
 from ctxmem_env.generator import Examples
 from ctxmem_env.memory import FrameMemory
 
-MOST = 16  # of a world
+MOST = 16  # of a world; each has so many slots, so that worlds of any openings fit into one call
 
 
 def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1) -> Examples:
@@ -23,14 +23,13 @@ def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1) -> Exa
     """
     # Elsewhere than on the CPU to look at a number is to wait for it.
     first = int(given.max()) if is_host(given) else None
-    most = MOST if first is None else min(MOST, first)
     lengths, times = memory.lengths[:, None], memory.times[:, :first]
     order = torch.arange(times.shape[1], device=times.device)
     left = ((times < given[:, None]) & (order < lengths)).sum(1, keepdim=True)
     # Nobody painted the oldest frames, as many as are left of them.
-    count = left.where(left > 0, lengths.clamp(max=most))
-    order = torch.arange(most, device=times.device)
-    indices = (count - 1 - order * count.clamp(min=most) // most).clamp(min=-1)
+    count = left.where(left > 0, lengths.clamp(max=MOST))
+    order = torch.arange(MOST, device=times.device)
+    indices = (count - 1 - order * count.clamp(min=MOST) // MOST).clamp(min=-1)
     frames, depth, poses, *_ = memory.gather(indices)
     chosen = frames, depth, poses, indices >= 0
     if cameras > 1:

@@ -1,5 +1,6 @@
 """What a world asks of a generator, and the three shapes that pass between them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
@@ -21,7 +22,10 @@ class Examples:
 
     def rows(self, worlds: slice) -> "Examples":
         """The examples of some of the worlds."""
-        return Examples(self.frames[worlds], self.depth[worlds], self.poses[worlds], self.mask[worlds])
+        return Examples(*(part[worlds] for part in self))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.frames, self.depth, self.poses, self.mask))
 
 
 @dataclass

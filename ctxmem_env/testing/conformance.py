@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctxmem_env.generator import Context, Generated, Generator, traits_of
+from ctxmem_env.generator import Context, Examples, Generated, Generator, traits_of
 
 _LEVELS = 2.0  # of 255, that a frame may differ by where other arithmetic may have been used
 _SHARE = 0.02  # the same of depth and features, as a share of their size
@@ -156,7 +156,7 @@ def _check_independence(generator: Generator, inputs: Inputs, view: Generated) -
         ]
         mixed = Inputs(
             mix(inputs.poses, drawn.poses),
-            Context(*parts, features, a.prompts, mix(a.given, b.given)),
+            Context(*parts, features, a.prompts, mix(a.given, b.given), Examples(*map(mix, a.examples, b.examples))),
             mix(inputs.fov, drawn.fov),
             inputs.num_steps,
             generators,
@@ -199,7 +199,9 @@ def _unchanged(where: str, function: Callable[..., Any], **arguments: Any) -> An
     return result
 
 
-def _equal(own: Tensor | dict[str, Tensor], was: Tensor | dict[str, Tensor]) -> bool:
+def _equal(own: Tensor | Examples | dict[str, Tensor], was: Tensor | Examples | dict[str, Tensor]) -> bool:
+    if isinstance(own, Examples):
+        return all(map(torch.equal, own, was))
     if isinstance(own, dict):
         return own.keys() == was.keys() and all(torch.equal(own[name], was[name]) for name in own)
     return torch.equal(own, was)
@@ -244,7 +246,9 @@ def _make_inputs(generator: Generator, worlds: int, slots: int, seed: int = 0) -
         way = way.unflatten(0, (worlds, traits.frames_per_step))
     generators = [torch.Generator().manual_seed(seed + i) for i in range(worlds)]
     given = torch.arange(slots, device=fov.device).expand(worlds, -1) % 2 == 0
-    context = Context(*rows, mask, features, prompts, given)
+    shown = _draw_frames(generator, 2 * worlds, seed + 3)[:3]
+    examples = Examples(*(part.unflatten(0, (worlds, 2)) for part in shown), mask[:, :2])
+    context = Context(*rows, mask, features, prompts, given, examples)
     return Inputs(way, context, fov[::slots].contiguous(), generator.default_num_steps, generators)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctxmem_env.generator import Context, Generated, Generator, traits_of
+from ctxmem_env.generator import Context, Examples, Generated, Generator, traits_of
 
 _here = threading.local()  # .round: the one that this thread steps in
 
@@ -148,6 +148,7 @@ class SharedGenerator:
             {name: torch.cat([one.features[name] for one in contexts]) for name in names},
             tuple(prompt for one in contexts for prompt in one.prompts),
             torch.cat([one.given for one in contexts]),
+            Examples(*map(torch.cat, zip(*(one.examples for one in contexts), strict=True))),
         )
         view = self._generator.generate(
             torch.cat(poses), context, torch.cat(fov), num_steps[0], [rng for own in generators for rng in own]
