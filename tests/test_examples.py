@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from ctxmem_env.examples import MOST, choose_examples
+from ctxmem_env.generator import Context, Examples
+from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.memory import FrameMemory
 from ctxmem_env.testing import PoseGenerator
 from ctxmem_env.world import SceneWorld
@@ -49,7 +52,7 @@ def test_those_that_are_forgotten_are_left_out_and_where_all_are_the_oldest_take
     left.clear([0])  # what lies behind the end of a world is none of its own
     one = torch.zeros(1, 4, 4)
     left.append(one[..., None].expand(-1, -1, -1, 3).to(torch.uint8), one + 1, torch.zeros(1, 6), [0])
-    assert chosen(left, [1, 4]) == [[0], [0, 1, 2, 3]]
+    assert chosen(left, [3, 4]) == [[0], [0, 1, 2, 3]]
 
 
 def test_cameras_that_share_a_world_share_its_examples():
@@ -77,6 +80,24 @@ def test_a_world_hands_on_the_same_examples_at_every_step_whatever_it_retrieves(
     assert len(set(retrieved)) > 2
     for examples in generator.heard:
         assert sorted(examples.frames[0, examples.mask[0], 0, 0, 0].tolist()) == [0, 1, 2, 3]
+
+
+def test_what_nobody_has_seen_is_painted_after_the_examples():
+    torch.manual_seed(0)
+    model = SceneTransformer(height=16, width=16, patch_size=4, dim=32, num_heads=2, num_layers=2, pixel_dim=8)
+    generator = SceneGenerator(model.requires_grad_(False).eval())
+    behind = torch.tensor([[0.0, 0.0, 1.5, 3.1, 0.0, 0.0]])
+    fov = torch.tensor([90.0])
+
+    def painted(level):
+        seen = torch.zeros(1, 1, 16, 16, 3, dtype=torch.uint8), torch.full((1, 1, 16, 16), 2.0)
+        seen = *seen, torch.tensor([[[0.0, 0.0, 1.5, 0.0, 0.0, 0.0]]]), torch.ones(1, 1) > 0
+        examples = Examples(torch.full_like(seen[0], level), *seen[1:])
+        features = generator.encode(*(part[:, 0] for part in seen[:3]), fov)
+        context = Context(*seen, {name: value[:, None] for name, value in features.items()}, examples=examples)
+        return generator.generate(behind, context, fov, 1, [torch.Generator().manual_seed(0)]).frames
+
+    assert (painted(200).float() - painted(100).float()).mean() > 30
 
 
 def test_rows_of_a_context_have_their_own_examples():
