@@ -51,11 +51,14 @@ class SeenSurfaces:
 
     def limit(self, memory: FrameMemory, poses: Tensor, motion: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
         indices = choose_views(memory.poses, memory.lengths, poses, motion, fov)
+        newest = memory.lengths[:, None] - 1
+        newest = newest.masked_fill((indices == newest).any(1, keepdim=True), -1)
+        indices = torch.cat([indices, newest], dim=1)
         seen = memory.gather(indices)
         points, valid = surface_points(seen.depth, seen.poses, indices >= 0, fov, poses)
 
         def sweep(start: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-            return sweep_points(points - start[:, None, None], valid, direction, self.radius)
+            return sweep_points(points - start[:, None, None], valid, direction, self.radius, last_confirms=True)
 
         return limit_motion(motion, poses, sweep, self.sliding)
 
@@ -105,7 +108,9 @@ def _walk(start: Tensor, way: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor, Ten
     return direction * free[:, None], normal, free < length - 1e-4
 
 
-def sweep_points(points: Tensor, valid: Tensor, direction: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+def sweep_points(
+    points: Tensor, valid: Tensor, direction: Tensor, radius: float, last_confirms: bool = False
+) -> tuple[Tensor, Tensor]:
     """The free way (B,) of discs of `radius` metres among points, and the normals (B, 2) where they touch; see `Sweep`.
 
     A disc that holds points already may move away from them only.
@@ -115,13 +120,20 @@ def sweep_points(points: Tensor, valid: Tensor, direction: Tensor, radius: float
         valid: (B, k, P), which of them count.
         direction: (B, 2), unit vectors.
         radius: metres.
+        last_confirms: the last frame is asked only where of several others one alone shows anything ahead.
     """
     along = (points * direction[:, None, None]).sum(-1)
     depth = radius**2 - (points.square().sum(-1) - along.square())
     entry = torch.where(valid & (depth > 0) & (along > 0), along - depth.clamp_min(0).sqrt(), torch.inf)
-    by_frame = entry.topk(min(_POINTS, entry.shape[2]), dim=2, largest=False).values[..., -1].sort(dim=1).values
-    witnesses = valid.any(2).sum(1).clamp(1, _WITNESSES)
-    free = by_frame.gather(1, witnesses[:, None] - 1)[:, 0].clamp_min(0)
+    by_frame = entry.topk(min(_POINTS, entry.shape[2]), dim=2, largest=False).values[..., -1]
+    asked = slice(None, -1) if last_confirms else slice(None)
+    ordered, frames = by_frame[:, asked].sort(dim=1).values, valid[:, asked].any(2).sum(1)
+    free = ordered.gather(1, frames.clamp(1, _WITNESSES)[:, None] - 1)[:, 0]
+    if last_confirms:
+        # To others a surface hides the way, or it leads past all that they show: they are no witnesses.
+        alone = (ordered.isfinite().sum(1) == 1) & (frames > 1)
+        free = torch.where(alone, torch.maximum(ordered[:, 0], by_frame[:, -1]), free)
+    free = free.clamp_min(0)
     first = entry <= (free + _AT_ONCE)[:, None, None]
     touch = (direction * free.nan_to_num(posinf=0.0)[:, None])[:, None, None] - points
     normal = (touch * first[..., None]).sum((1, 2))

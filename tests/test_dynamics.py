@@ -121,6 +121,20 @@ def test_a_single_mistaken_point_or_frame_stops_nobody():
     assert not SeenSurfaces(RADIUS).limit(memory, stand(), AHEAD, FOV)[1].any()
 
 
+def test_a_wall_that_others_cannot_see_stops_a_body_if_the_newest_frame_confirms_it():
+    """All frames that are asked but the first look at a screen nearby; the newest looks at the wall, from the body."""
+
+    def stopped(newest):
+        poses = torch.cat([stand(-1.0), *[stand(-1.5)] * VIEWS])
+        depth = torch.tensor([1.35, *[1.2] * VIEWS])[:, None, None].expand(-1, 64, 64)
+        if newest is not None:
+            poses, depth = torch.cat([poses, stand()]), torch.cat([depth, torch.full((1, 64, 64), newest)])
+        return SeenSurfaces(RADIUS).limit(remember(depth, poses), stand(), AHEAD, FOV)[1].item()
+
+    assert stopped(0.35)
+    assert not stopped(2.0) and not stopped(None)
+
+
 def test_worlds_of_a_batch_do_not_touch_each_other():
     rng = torch.Generator().manual_seed(0)
     points = torch.rand(5, 3, 40, 2, generator=rng) - 0.5
