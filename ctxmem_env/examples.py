@@ -10,7 +10,7 @@ from ctxmem_env.memory import FrameMemory
 MOST = 16  # of a world; each has so many slots, so that worlds of any openings fit into one call
 
 
-def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1) -> Examples:
+def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1, remembers: bool = True) -> Examples:
     """The frames that opened each world, at most `MOST`, spread evenly; where all are forgotten, the oldest ones.
 
     They are the same from step to step, whatever retrieval chooses: a place that is made up piece by piece should be
@@ -20,6 +20,8 @@ def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1) -> Exa
         memory: of B worlds.
         given: int64 (B,), how many frames opened each of them.
         cameras: that share a world; each gets a row of its own, row = world * cameras + camera.
+        remembers: False for a retrieval that does not search all frames, "recent" or "none", say. It shall not remember
+            by way of examples: all slots are empty, and what it retrieves is the example.
     """
     # Elsewhere than on the CPU to look at a number is to wait for it.
     first = int(given.max()) if is_host(given) else None
@@ -31,7 +33,7 @@ def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1) -> Exa
     order = torch.arange(MOST, device=times.device)
     indices = (count - 1 - order * count.clamp(min=MOST) // MOST).clamp(min=-1)
     frames, depth, poses, *_ = memory.gather(indices)
-    chosen = frames, depth, poses, indices >= 0
+    chosen = frames, depth, poses, (indices >= 0) & remembers
     if cameras > 1:
         chosen = (part.repeat_interleave(cameras, dim=0) for part in chosen)
     return Examples(*chosen)

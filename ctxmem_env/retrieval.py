@@ -69,6 +69,7 @@ RetrievalStrategy = Callable[[Query], Tensor]
 """Maps a query to indices int64 (B, k) below each world's length, -1 for an empty slot."""
 
 RETRIEVAL: dict[str, RetrievalStrategy] = {}
+BY_VIEW = ("fov", "fov_rays", "fov_random", "fov_non_adjacent", "fov_far")  # these search all that is remembered
 
 
 def register_retrieval(name: str) -> Callable[[RetrievalStrategy], RetrievalStrategy]:

@@ -16,7 +16,7 @@ from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import MemoryState
-from ctxmem_env.retrieval import RetrievalStrategy, select_context
+from ctxmem_env.retrieval import BY_VIEW, RetrievalStrategy, select_context
 
 # Of a world, besides its memory and random generators.
 _STATE = ("poses", "fov", "prompts", "_newest", "_given", "_unopened")
@@ -347,5 +347,5 @@ class SceneWorld:
             ]
             features = self._cache.gather(keys, encode)
             features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
-        examples = choose_examples(self.memory, self._given, self.cameras)
+        examples = choose_examples(self.memory, self._given, self.cameras, self.retrieval in BY_VIEW)
         return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given, examples), times

@@ -82,6 +82,17 @@ def test_a_world_hands_on_the_same_examples_at_every_step_whatever_it_retrieves(
         assert sorted(examples.frames[0, examples.mask[0], 0, 0, 0].tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("retrieval", ["none", "recent", "first", "first_random", "random", lambda query: None])
+def test_whoever_forgets_does_not_remember_by_way_of_examples(retrieval):
+    world = SceneWorld(PoseGenerator(), num_context=2, retrieval="fov")
+    world.reset(
+        0, torch.zeros(1, 48, 48, 3, dtype=torch.uint8), torch.full((1, 48, 48), 2.0), torch.zeros(1, 6), 90.0, 0
+    )
+    assert world.advance(LEFT).context.examples.mask.any()
+    world.retrieval = (lambda query: torch.zeros(1, 2, dtype=torch.int64)) if callable(retrieval) else retrieval
+    assert not world.advance(LEFT).context.examples.mask.any()
+
+
 def test_what_nobody_has_seen_is_painted_after_the_examples():
     torch.manual_seed(0)
     model = SceneTransformer(height=16, width=16, patch_size=4, dim=32, num_heads=2, num_layers=2, pixel_dim=8)
@@ -89,15 +100,16 @@ def test_what_nobody_has_seen_is_painted_after_the_examples():
     behind = torch.tensor([[0.0, 0.0, 1.5, 3.1, 0.0, 0.0]])
     fov = torch.tensor([90.0])
 
-    def painted(level):
+    def painted(level, shown=True):
         seen = torch.zeros(1, 1, 16, 16, 3, dtype=torch.uint8), torch.full((1, 1, 16, 16), 2.0)
         seen = *seen, torch.tensor([[[0.0, 0.0, 1.5, 0.0, 0.0, 0.0]]]), torch.ones(1, 1) > 0
-        examples = Examples(torch.full_like(seen[0], level), *seen[1:])
+        examples = level and Examples(torch.full_like(seen[0], level), *seen[1:3], seen[3] & shown)
         features = generator.encode(*(part[:, 0] for part in seen[:3]), fov)
         context = Context(*seen, {name: value[:, None] for name, value in features.items()}, examples=examples)
         return generator.generate(behind, context, fov, 1, [torch.Generator().manual_seed(0)]).frames
 
     assert (painted(200).float() - painted(100).float()).mean() > 30
+    assert torch.equal(painted(200, shown=False), painted(None))  # after what is remembered, then
 
 
 def test_rows_of_a_context_have_their_own_examples():

@@ -36,7 +36,7 @@ class Context:
     slot, in which the rest means nothing; features: what `Generator.encode` returned for these frames, each tensor
     (B, k, ...); prompts: what each world is to show, in words, "" for nothing said, or () where nobody reads it;
     given (B, k) bool, frames that opened the world, which nobody painted, or None where that is not known; examples:
-    what to paint after where nothing is remembered, or None for the context itself.
+    what to paint after where nothing is remembered; None, or none in a world, for the context itself.
     """
 
     frames: Tensor

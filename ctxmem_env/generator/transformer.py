@@ -219,8 +219,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
 
         given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what
         `lookup.extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones. What
-        retrieval chooses changes from step to step, and so would the place that is made up. None: the remembered ones
-        that nobody painted, or all.
+        retrieval chooses changes from step to step, and so would the place that is made up. None, or none in a world:
+        the remembered ones that nobody painted, or all.
         """
         scenes, slots = mask.shape
         dtype = None if keys_values is None else self.nowhere.dtype
@@ -230,11 +230,14 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             keys_values = keys_values.unflatten(0, (scenes, slots))
         hints = None
         if self.config.lookup:
-            if examples is None:
-                true = mask if given is None else mask & given
-                examples = frames, depth, context_poses, torch.where(true.any(1, keepdim=True), true, mask)
+            true = mask if given is None else mask & given
+            of_place = frames, depth, context_poses, torch.where(true.any(1, keepdim=True), true, mask)
+            if examples is not None:
+                spare = of_place[3] & ~examples[3].any(1, keepdim=True)
+                pairs = zip(examples, (*of_place[:3], spare), strict=True)
+                of_place = tuple(torch.cat(pair, dim=1) for pair in pairs)
             thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
-            hints = torch.cat([*thrown, *extend(*examples, poses, fov)], dim=2)
+            hints = torch.cat([*thrown, *extend(*of_place, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
