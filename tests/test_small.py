@@ -28,8 +28,11 @@ class Enlarged:
         return self.generator.encode(reduce(frames), depth[:, ::2, ::2], poses, fov)
 
     def generate(self, poses, context, fov, num_steps, generators):
-        frames = reduce(context.frames.flatten(0, 1)).unflatten(0, context.mask.shape)
-        reduced = dataclasses.replace(context, frames=frames, depth=context.depth[..., ::2, ::2])
+        def smaller(part):
+            frames = reduce(part.frames.flatten(0, 1)).unflatten(0, part.mask.shape)
+            return dataclasses.replace(part, frames=frames, depth=part.depth[..., ::2, ::2])
+
+        reduced = dataclasses.replace(smaller(context), examples=smaller(context.examples))
         view = self.generator.generate(poses, reduced, fov, num_steps, generators)
         large = F.interpolate(view.frames.movedim(-1, 1).float(), scale_factor=2, mode="bicubic")
         frames = large.round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
