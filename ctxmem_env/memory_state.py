@@ -1,7 +1,8 @@
-"""Going back to a past moment of a memory, and taking up that of another one."""
+"""Going back to a past moment of a memory or a world, and taking up that of another one."""
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,15 @@ class MemoryState:
     slots: Tensor
     index: SpatialIndex | None
     eviction: Eviction | None
+
+
+@dataclass(frozen=True, eq=False)
+class WorldState:
+    """A moment of one `SceneWorld`: its memory, the states of its random generators, its other `parts` by name."""
+
+    memory: MemoryState
+    generators: list[Tensor]
+    parts: dict[str, Any]
 
 
 class WithMoments:

@@ -4,8 +4,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ctxmem_env.memory_state import WorldState
 from ctxmem_env.settings import Settings
-from ctxmem_env.world import SceneWorld, WorldState
+from ctxmem_env.world import SceneWorld
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from ctxmem_env.examples import choose_examples
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
-from ctxmem_env.memory_state import MemoryState
+from ctxmem_env.memory_state import WorldState
 from ctxmem_env.retrieval import BY_VIEW, RetrievalStrategy, select_context
 
 # Of a world, besides its memory and random generators.
@@ -43,15 +42,6 @@ class Step:
     overlap: Tensor
     context: Context
     collided: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class WorldState:
-    """A moment of one `SceneWorld`: its memory, the states of its random generators, and its other `parts` by name."""
-
-    memory: MemoryState
-    generators: list[Tensor]
-    parts: dict[str, Any]
 
 
 class SceneWorld:
@@ -227,6 +217,7 @@ class SceneWorld:
             cameras=self.cameras,
         )
         context, times = self._gather(selection.indices)
+        context.examples = choose_examples(self.memory, self._given, self.cameras, self.retrieval in BY_VIEW)
         views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
         at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
         for view, seen_from in zip(views, way.unbind(1), strict=True):
@@ -331,21 +322,20 @@ class SceneWorld:
         if self._table is not None:
             features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
             features = {name: value.reshape(rows, slots, *value.shape[2:]) for name, value in features.items()}
-        else:
-            fov = self.fov[:, None].expand(rows, slots).flatten()
+            return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times
+        fov = self.fov[:, None].expand(rows, slots).flatten()
 
-            def encode(positions: list[int]) -> dict[str, Tensor]:
-                at = torch.tensor(positions, device=self.device)
-                return self.generator.encode(
-                    frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
-                )
+        def encode(positions: list[int]) -> dict[str, Tensor]:
+            at = torch.tensor(positions, device=self.device)
+            return self.generator.encode(
+                frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
+            )
 
-            keys = [
-                (row // self.cameras, number) if number >= 0 else None
-                for row, numbers_of_row in enumerate(numbers.tolist())
-                for number in numbers_of_row
-            ]
-            features = self._cache.gather(keys, encode)
-            features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
-        examples = choose_examples(self.memory, self._given, self.cameras, self.retrieval in BY_VIEW)
-        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given, examples), times
+        keys = [
+            (row // self.cameras, number) if number >= 0 else None
+            for row, numbers_of_row in enumerate(numbers.tolist())
+            for number in numbers_of_row
+        ]
+        features = self._cache.gather(keys, encode)
+        features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
+        return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times

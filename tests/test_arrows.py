@@ -56,7 +56,7 @@ ALLOWED = {
     },
     "opening": {"device", "generator", "place", "scenes", "settings", "start", "tasks", "world"},
     "sight": {"memory", "generator", "opening", "recording", "settings", "tasks", "track", "world"},
-    "state": {"settings", "world"},
+    "state": {"memory_state", "settings", "world"},
     "facts": {"world_file"},
     "track": set(),
     "saving": {

@@ -7,7 +7,8 @@ import torch
 
 from ctxmem_env.camera import camera_to_world
 from ctxmem_env.generator.attention import relative_cameras
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
+from ctxmem_env.generator.extend import extend
+from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, splat, two_largest
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
 
 SIZE = 32

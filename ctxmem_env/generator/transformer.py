@@ -26,7 +26,8 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.lookup import UNKNOWN, extend, fetch, locate, splat, two_largest
+from ctxmem_env.generator.extend import extend
+from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, splat, two_largest
 
 
 class View(NamedTuple):
@@ -41,7 +42,7 @@ class View(NamedTuple):
 class Seen(NamedTuple):
     """What S views can know of the remembered frames before any denoising step; the same for all of them.
 
-    hints: colours, log depth and cover of `lookup.splat`, then what `lookup.extend` returns, (B, S, 10, H, W), None
+    hints: colours, log depth and cover of `lookup.splat`, then what `extend` returns, (B, S, 10, H, W), None
     without look-up; remembered: keys and values of each layer that reads them.
     """
 
@@ -218,7 +219,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         """The part of `forward` that does not depend on the noisy views; arguments as there.
 
         given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what
-        `lookup.extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones. What
+        `extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones. What
         retrieval chooses changes from step to step, and so would the place that is made up. None, or none in a world:
         the remembered ones that nobody painted, or all.
         """
