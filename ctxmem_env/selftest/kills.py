@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.config import DataConfig, TrainConfig
@@ -31,6 +33,8 @@ def child(work: Callable[[], Any]) -> Iterator[int]:
     """A process, forked from this one so that nothing is imported again, which does `work` until it is killed."""
     pid = os.fork()
     if pid == 0:
+        # The lock of progress bars is shared with forks: killed while it holds it, a child would leave it locked here.
+        tqdm.set_lock(threading.RLock())
         try:
             work()
         except BaseException:
