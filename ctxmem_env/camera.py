@@ -44,6 +44,22 @@ def full_precision(function: Callable) -> Callable:
     return exact
 
 
+def constant(function: Callable) -> Callable:
+    """A tensor that depends on plain values alone, computed once for each of them and never to be written to."""
+
+    @functools.lru_cache(maxsize=64)
+    @torch.inference_mode(False)  # what is made in that mode could not be trained with
+    @torch.no_grad()
+    def once(*args) -> Tensor:
+        return function(*args)
+
+    @functools.wraps(function)
+    def known(*args) -> Tensor:
+        return function(*args) if torch.compiler.is_compiling() else once(*args)
+
+    return known
+
+
 def wrap_angle(angle: Tensor) -> Tensor:
     """Angles in radians, brought to [-pi, pi)."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
@@ -130,7 +146,7 @@ def motion_between(start: Tensor, end: Tensor) -> Tensor:
 
 def focal(fov: Tensor | float) -> Tensor:
     """Focal length in units of half the image width, 1 / tan(fov / 2), for a horizontal fov in degrees."""
-    return 1.0 / torch.tan(torch.deg2rad(torch.as_tensor(fov, dtype=torch.float32)) / 2)
+    return (torch.as_tensor(fov, dtype=torch.float32) * (math.pi / 360)).tan().reciprocal()
 
 
 def cropped_fov(fov: float, width: int, crop_width: int) -> float:
@@ -143,10 +159,16 @@ def pixel_rays(height: int, width: int, fov: Tensor | float) -> Tensor:
 
     `fov` (...) in degrees. A point at z-depth d is `d * ray`.
     """
-    f = focal(fov)[..., None, None]
-    right, below = (1 - 1 / width), (height - 1) / width  # the outermost pixels' centres at a focal length of 1
-    x = (torch.linspace(-right, right, width, device=f.device) / f).expand(*f.shape[:-2], height, width)
-    y = (torch.linspace(-below, below, height, device=f.device)[:, None] / f).expand_as(x)
+    f = focal(fov)
+    scale = torch.stack([f, f, torch.ones_like(f)], dim=-1)
+    return _rays_at_focal_1(height, width, f.device) / scale[..., None, None, :]
+
+
+@constant
+def _rays_at_focal_1(height: int, width: int, device: torch.device) -> Tensor:
+    right, below = (1 - 1 / width), (height - 1) / width  # the outermost pixels' centres
+    x = torch.linspace(-right, right, width, device=device).expand(height, width)
+    y = torch.linspace(-below, below, height, device=device)[:, None].expand_as(x)
     return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 

@@ -260,7 +260,7 @@ def test_attention_equals_the_formula_token_by_token():
         found = attention(x, rotary, Remembered(keys, values, allowed, torch.linalg.inv(of_views), nowhere))
 
         q, k, v = attention.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = attention.query_and_key(q, k, rotary)
+        q, k = attention.query_and_key(torch.stack([q, k]), rotary)
         torch.testing.assert_close(
             q.norm(dim=-1), torch.ones(2, heads, tokens)
         )  # divided by sqrt(c), as in any attention

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid
+from ctxmem_env.camera import camera_to_world, constant, focal, full_precision, invert_rigid
 
 # Translations enter the camera matrices in units of a few metres, the size of a room.
 _METRES = 4.0
@@ -28,6 +28,7 @@ def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
     return relative * scale[..., :, None] / scale[..., None, :]
 
 
+@constant
 def rotary_table(rows: int, columns: int, channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Cosines and signed sines (2, rows * columns, channels) of 2-D rotary positions, for `rotate`.
 
@@ -105,15 +106,15 @@ class FrameAttention(nn.Module):
         self.query_norm = HeadNorm(dim // num_heads)
         self.key_norm = HeadNorm(dim // num_heads)
 
-    def query_and_key(self, q: Tensor, k: Tensor, rotary: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised and turned queries, scaled by 1 / sqrt(c), and keys, both (N, heads, tokens, c)."""
-        weight = torch.stack([self.query_norm.weight * q.shape[-1] ** -0.5, self.key_norm.weight])
-        return rotate(normalise(torch.stack([q, k]), weight[:, None, None, None]), rotary).unbind()
+    def query_and_key(self, both: Tensor, rotary: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised and turned queries, scaled by 1 / sqrt(c), and keys, of both (2, N, heads, tokens, c)."""
+        weight = torch.stack([self.query_norm.weight * both.shape[-1] ** -0.5, self.key_norm.weight])
+        return rotate(normalise(both, weight[:, None, None, None]), rotary).unbind()
 
     def forward(self, x: Tensor, rotary: Tensor, remembered: Remembered | None = None) -> Tensor:
         """x (N, tokens, dim); with `remembered`, N = B S and all views of a scene read the same keys and values."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = self.query_and_key(q, k, rotary)
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        (q, k), v = self.query_and_key(qkv[:2], rotary), qkv[2]
         if remembered is None:
             return self.out(((q @ k.transpose(-1, -2)).softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
         scenes, tokens = len(remembered.keys), x.shape[1]

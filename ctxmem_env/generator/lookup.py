@@ -151,11 +151,27 @@ def splat(
     on_host = mask.device.type == "cpu"  # elsewhere to look at a value is to wait for it
     if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
         return thrown
-    _, evidence, visible = locate(thrown[1][:, :, 0], poses, depth, context_poses, true, fov)
+    asked = depth, context_poses, true
+    if on_host:
+        few = true.any(0)
+        asked = tuple(value[:, few] for value in asked)
+    _, evidence, visible = locate(thrown[1][:, :, 0], poses, *asked, fov)
     contradicted = (visible & (evidence.sign < -4 * _SEEN_THROUGH)).any(2, keepdim=True) & (thrown[2] > 0)
-    if on_host and not bool(contradicted.any()):
+    if not on_host:
+        return _give_way(thrown, contradicted, points, frames, true)
+    # What these frames show alone is computed for the scenes alone that have a use for it, and from their points alone.
+    rows = contradicted.flatten(1).any(1).nonzero()[:, 0]
+    if len(rows) == 0:
         return thrown
-    height, width = depth.shape[2:]
+    place, key, larger = (part[rows].unflatten(2, (len(few), -1))[:, :, few].flatten(2) for part in points[:3])
+    some = _Points(place, key, larger, points.z[rows])  # keys name points by their place among all of them
+    mended = _give_way([part[rows] for part in thrown], contradicted[rows], some, frames[rows], true[rows][:, few])
+    return tuple(whole.index_copy(0, rows, part) for whole, part in zip(thrown, mended, strict=True))
+
+
+def _give_way(thrown, contradicted: Tensor, points: _Points, frames: Tensor, true: Tensor) -> tuple[Tensor, ...]:
+    """What was thrown, but where it is contradicted what the frames that are `true` show alone."""
+    height, width = frames.shape[-2:]
     nowhere = ~true.repeat_interleave(height * width, dim=1)[:, None]
     alone = _show(points._replace(place=points.place.masked_fill(nowhere, height * width)), frames)
     # Frames that nobody painted may contradict one another, by errors of depth; they stay as they are.

@@ -4,6 +4,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from ctxmem_env.device import is_host
 from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.protocol import Context, Examples, Generated
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -50,17 +51,17 @@ class SceneGenerator(DiffusionPipeline):
         frames = self._float(remembered.frames)
         return frames, remembered.depth.float(), remembered.poses.float(), remembered.mask
 
-    @torch.no_grad()
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
         """See `Generator.encode`; the features are kept in half precision."""
-        memory = self._float(frames), depth.float(), poses.float(), fov.float()
-        # In single precision the libraries of CPUs add up in another order for another number of rows. A frame that is
-        # encoded again, after a state was restored, say, must have the same features to the bit.
-        alone = self.device.type == "cpu" and self.transformer.nowhere.dtype == torch.float32
-        parts = zip(*(part.split(1 if alone else max(1, len(frames))) for part in memory), strict=True)
-        return {"keys_values": torch.cat([self.transformer.encode(*part) for part in parts]).bfloat16()}
+        with torch.inference_mode():
+            memory = self._float(frames), depth.float(), poses.float(), fov.float()
+            # In single precision the libraries of CPUs add up in another order for another number of rows. A frame that
+            # is encoded again, after a state was restored, say, must have the same features to the bit.
+            alone = self.device.type == "cpu" and self.transformer.nowhere.dtype == torch.float32
+            parts = zip(*(part.split(1 if alone else max(1, len(frames))) for part in memory), strict=True)
+            keys_values = torch.cat([self.transformer.encode(*part) for part in parts]).bfloat16()
+        return {"keys_values": keys_values.clone()}
 
-    @torch.no_grad()
     def generate(
         self,
         poses: Tensor,
@@ -78,17 +79,21 @@ class SceneGenerator(DiffusionPipeline):
             return Generated(*(torch.cat(part) for part in zip(*parts, strict=True)))
         shape = (len(poses), 3, self.height, self.width)
         generators = generators or [None] * len(poses)
-        noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
-        memory = poses.float()[:, None], fov.float(), *self._memory(context)
-        examples = None if context.examples is None else self._memory(context.examples)
-        seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
+        # Each of some thousand small operations costs less in inference mode than under no_grad. What was made in it
+        # can be no part of anything that learns, so copies are handed out.
+        with torch.inference_mode():
+            noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
+            memory = poses.float()[:, None], fov.float(), *self._memory(context)
+            examples = None if context.examples is None else self._memory(_without_empty(context.examples))
+            seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
 
-        def denoise(noisy: Tensor, time: Tensor) -> tuple:
-            return self.transformer(noisy, time, *memory, seen=seen)
+            def denoise(noisy: Tensor, time: Tensor) -> tuple:
+                return self.transformer(noisy, time, *memory, seen=seen)
 
-        view = sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps)
-        frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return Generated(frames.movedim(1, -1), view.log_depth[:, 0].exp(), view.own_weight[:, 0])
+            view = sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps)
+            frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            made = frames.movedim(1, -1), view.log_depth[:, 0].exp(), view.own_weight[:, 0]
+        return Generated(*(value.clone() for value in made))
 
     __call__ = generate
 
@@ -108,6 +113,14 @@ class SceneGenerator(DiffusionPipeline):
             seeded = [torch.Generator().manual_seed(0)]
             depth[i] = self.generate(poses[i : i + 1], context, fov[i : i + 1], 1, seeded).depth[0]
         return depth
+
+
+def _without_empty(examples: Examples) -> Examples:
+    """Without the last slots that are empty in every world; all slots where to look at them is to wait for a device."""
+    if not is_host(examples.mask):
+        return examples
+    filled = examples.mask.any(0).nonzero()
+    return Examples(*(part[:, : int(filled[-1]) + 1 if len(filled) else 1] for part in examples))
 
 
 def _pose_distance(poses: Tensor, pose: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ctxmem_env.camera import camera_to_world, full_precision, pixel_rays
+from ctxmem_env.device import is_host
 from ctxmem_env.generator.attention import (
     FrameAttention,
     Remembered,
@@ -235,8 +236,11 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             of_place = frames, depth, context_poses, torch.where(true.any(1, keepdim=True), true, mask)
             if examples is not None:
                 spare = of_place[3] & ~examples[3].any(1, keepdim=True)
-                pairs = zip(examples, (*of_place[:3], spare), strict=True)
-                of_place = tuple(torch.cat(pair, dim=1) for pair in pairs)
+                if is_host(spare) and not bool(spare.any()):
+                    of_place = examples
+                else:
+                    pairs = zip(examples, (*of_place[:3], spare), strict=True)
+                    of_place = tuple(torch.cat(pair, dim=1) for pair in pairs)
             thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
             hints = torch.cat([*thrown, *extend(*of_place, poses, fov)], dim=2)
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
