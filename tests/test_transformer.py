@@ -358,10 +358,11 @@ def test_fewer_than_one_step_is_refused(num_steps):
         generator.generate(poses, context, fov, num_steps, seeded(0, 1))
 
 
-def test_depth_of_frames_from_outside_depends_on_those_before_and_not_on_those_after():
+def test_depth_of_frames_from_one_place_depends_on_those_before_and_not_on_those_after():
     generator = SceneGenerator(tiny())
     _, context, _ = some_context(batch=1, slots=4)
     frames, poses, fov = context.frames[0], context.poses[0], torch.full((4,), 90.0)
+    poses[:, :3] = poses[0, :3]
     depth = generator.estimate_depth(frames, poses, fov)
     assert depth.shape == (4, SIZE, SIZE) and depth.isfinite().all() and (depth > 0).all()
     torch.testing.assert_close(generator.estimate_depth(frames[:3], poses[:3], fov[:3]), depth[:3])
