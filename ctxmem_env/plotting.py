@@ -119,6 +119,8 @@ def plot_evaluation(results: str | Path, out: str | Path | None = None, names: S
 def plot_ages(results: str | Path, out: str | Path | None = None) -> "Figure":
     """What is left of a place by the time since it was painted: PSNR in dB of second looks by their age, and intervals.
 
+    Walks of as many steps have one colour; those that open with a single true frame are dashed, without intervals.
+
     Args:
         results: the JSON file of `ctxmem evaluate --protocol horizon`.
         out: PNG file; None: nothing is written.
@@ -133,11 +135,15 @@ def plot_ages(results: str | Path, out: str | Path | None = None) -> "Figure":
     figure, axes = _panels(2)
     pairs = (("own_db", "against its own first look"), ("true_db", "against the truth"))
     for axis, (name, title) in zip(axes, pairs, strict=True):
+        colours: dict[str, str] = {}
         for label, ages in curves.items():
             at, means, ends = ([ages[age][part] for age in sorted(ages)] for part in ("age", name, f"{name}_ends"))
-            axis.errorbar(at, means, yerr=ends, marker=".", capsize=2, label=label or "all walks")
+            colour = colours.setdefault(label.partition(", tour")[0], f"C{len(colours)}")
+            alone = label.endswith("tour 0")
+            look = {"linestyle": "--", "marker": "."} if alone else {"yerr": ends, "marker": ".", "capsize": 2}
+            axis.errorbar(at, means, color=colour, label=label or "all walks", **look)
         axis.set(xscale="log", xlabel="steps since the first look", ylabel="PSNR, dB", title=title)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="lower left")
     return _written(figure, out)
 
 
