@@ -350,6 +350,24 @@ def test_kept_features_give_the_view_that_is_painted_without_them():
     torch.testing.assert_close(kept.depth, plain.depth, atol=0.05, rtol=0.05)
 
 
+def test_what_was_generated_can_be_part_of_what_learns():
+    """It is computed in inference mode, whose own tensors can not, and neither can tables that were first made there."""
+    generator = SceneGenerator(tiny())
+    poses, context, fov = some_context()
+    view = generator.generate(poses, context, fov, 1, seeded(0, 1))
+    flat = [getattr(context, name).flatten(0, 1) for name in ("frames", "depth", "poses")]
+    features = generator.encode(*flat, fov[:, None].expand(2, 3).flatten())["keys_values"]
+    with torch.inference_mode():
+        table = rotary_table(3, 7, 16, torch.device("cpu"), torch.float32)
+    for made in (view.depth, view.own_weight, features.float()):
+        factor = torch.ones((), requires_grad=True)
+        (factor * made).sum().backward()
+        assert factor.grad.isfinite()
+    turned = torch.ones(21, 16, requires_grad=True)
+    rotate(turned, table).sum().backward()
+    assert turned.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("num_steps", [0, -1])
 def test_fewer_than_one_step_is_refused(num_steps):
     generator = SceneGenerator(tiny())
