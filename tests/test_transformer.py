@@ -351,7 +351,7 @@ def test_kept_features_give_the_view_that_is_painted_without_them():
 
 
 def test_what_was_generated_can_be_part_of_what_learns():
-    """It is computed in inference mode, whose own tensors can not, and neither can tables that were first made there."""
+    """It is computed in inference mode, whose own tensors can not; nor can tables that were first made there."""
     generator = SceneGenerator(tiny())
     poses, context, fov = some_context()
     view = generator.generate(poses, context, fov, 1, seeded(0, 1))
