@@ -119,10 +119,11 @@ class SceneGenerator(DiffusionPipeline):
             context = Context(frames[slots][None], depth[slots][None], poses[slots][None], mask)
             seeded = [torch.Generator().manual_seed(0)]
             depth[i] = self.generate(poses[i : i + 1], context, fov[i : i + 1], 1, seeded).depth[0]
-        if self.transformer.config.lookup:
-            depth = refine_depth(frames, depth, poses, fov)
-        self._estimated = tuple(part.clone() for part in asked), depth
-        return depth.clone()
+        refined = refine_depth(frames, depth, poses, fov) if self.transformer.config.lookup else depth
+        if refined is depth:
+            return depth
+        self._estimated = tuple(part.clone() for part in asked), refined
+        return refined.clone()
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

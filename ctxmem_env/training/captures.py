@@ -19,6 +19,7 @@ from ctxmem_env.camera import motion_between
 from ctxmem_env.captures import Capture, Found, find_captures, view_depth, view_frames
 from ctxmem_env.captures.capture import read_json
 from ctxmem_env.config import DataConfig, TrainConfig
+from ctxmem_env.generator.stereo import refine_depth
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.retrieval import select_context
 from ctxmem_env.training.data import ALL, SceneBatches, as_remembered, drop_context, to_float
@@ -167,20 +168,28 @@ def training_batches(config: TrainConfig, height: int, width: int, mine: slice =
 
 @torch.no_grad()
 def estimate_context(model: SceneTransformer, batch: dict[str, Tensor]) -> None:
-    """Give context frames besides the newest that came without depth the model's own, as an environment does.
+    """Give context frames that came without depth the one that an environment would remember them with.
 
-    Each is seen from its own pose, with all of the context around it. Of scenes they all have it, and nothing is done.
+    That is the model's own, each frame seen from its own pose with all of the context around it, and then what the
+    parallax between the frames tells. The newest frame keeps none in every other scene: from such frames a network
+    learns to estimate it. Of rendered scenes the others all have depth, and nothing is done.
     """
-    unknown = batch["mask"] & (batch["context_depth"].flatten(2).amax(-1) <= 0)
-    unknown[:, 0] = False
-    if not bool(unknown.any()):
+    mask, known = batch["mask"], batch["context_depth"]
+    unknown = mask & (known.flatten(2).amax(-1) <= 0)
+    scenes = unknown[:, 1:].any(1).nonzero()[:, 0].tolist()
+    if not scenes:
         return
     context, poses = to_float(batch["context_frames"]), batch["context_poses"]
-    memory = (poses, batch["fov"], context, batch["context_depth"], poses, batch["mask"])
+    memory = (poses, batch["fov"], context, known, poses, mask)
     noise = torch.randn(context.shape, generator=torch.Generator().manual_seed(0)).to(context.device)
     view = model(noise, noise.new_ones(poses.shape[:2]), *memory)
-    estimate = view.log_depth.exp().to(batch["context_depth"])
-    batch["context_depth"] = torch.where(unknown[..., None, None], estimate, batch["context_depth"])
+    depth = torch.where(unknown[..., None, None], view.log_depth.exp().to(known), known)
+    for i in scenes:
+        there = mask[i]
+        seen = batch["context_frames"][i, there], depth[i, there], poses[i, there]
+        depth[i, there] = refine_depth(*seen, batch["fov"][i].expand(int(there.sum())))
+    unknown[::2, 0] = False
+    batch["context_depth"] = torch.where(unknown[..., None, None], depth, known)
 
 
 def _find(folder: str) -> list[Found]:
