@@ -7,6 +7,8 @@ way whatever else is in the batch.
 import torch
 from torch import Tensor
 
+from ctxmem_env.camera import constant
+
 MAX_RANGE = 8.0  # metres; about the length of a room, beyond which a wall is more likely than a view
 MIN_DEPTH = 0.5  # metres; cameras keep off the walls, so nearer surfaces are rare
 FINE_GRID = (16, 5)  # columns and depths of the sample points of a view
@@ -40,15 +42,22 @@ def in_sector(x: Tensor, y: Tensor, heading: Tensor, fov: Tensor, grid: tuple[in
     Sample points are the centres of `grid[0]` image columns times `grid[1]` log-spaced depths.
     """
     slope = torch.tan(torch.deg2rad(fov) / 2)[:, None, None]
-    columns, depths = (torch.arange(n, dtype=x.dtype, device=x.device).add(0.5).div(n) for n in grid)
-    forward = (MIN_DEPTH * (MAX_RANGE / MIN_DEPTH) ** depths).repeat(len(columns)).expand(len(fov), -1)
-    side = (1 - 2 * columns).repeat_interleave(len(depths)) * slope[:, 0] * forward
-    points = torch.stack([forward, side, torch.ones_like(side)], 2)
+    forward, across = _sample_points(*grid, x.device, x.dtype)
+    side = across * slope[:, 0] * forward
+    points = torch.stack([forward.expand_as(side), side, torch.ones_like(side)], 2)
     # A point (u, v) lies a u + b v + c ahead, or to the left, of a camera; the triples are (a, b, c).
     cos, sin = heading.cos(), heading.sin()
     ahead = points @ torch.stack([cos, sin, -(cos * x + sin * y)], 1)
     left = points @ torch.stack([-sin, cos, sin * x - cos * y], 1)
     return (left.abs_() <= slope * ahead) & (ahead <= MAX_RANGE)
+
+
+@constant
+def _sample_points(columns: int, depths: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """How far ahead the sample points lie, and how far to the left for each metre at 45 degrees, (2, P)."""
+    column, depth = (torch.arange(n, dtype=dtype, device=device).add(0.5).div(n) for n in (columns, depths))
+    forward = MIN_DEPTH * (MAX_RANGE / MIN_DEPTH) ** depth
+    return torch.stack([forward.repeat(columns), (1 - 2 * column).repeat_interleave(depths)])
 
 
 def pitch_overlap(pitch: Tensor, fov: Tensor) -> Tensor:
