@@ -18,9 +18,9 @@ from ctxmem_env.overlap import FINE_GRID, MAX_RANGE, MIN_DEPTH
 from ctxmem_env.spatial_index import SpatialIndex
 
 # These four change only how fast the search is.
-_FIRST_RADIUS, _FIRST_FRAMES = 0.03, 200  # metres that are looked at first, and frames that are enough to begin with
+_FIRST_RADIUS, _FIRST_FRAMES = 0.03, 400  # metres that are looked at first, and frames that are enough to begin with
 _WIDENING = 1.5  # least factor from one radius to the next
-_EXAMINED = 64  # frames at a time
+_EXAMINED = 128  # frames at a time
 _HEADINGS = 24  # bins
 
 
