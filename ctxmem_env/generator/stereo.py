@@ -47,7 +47,8 @@ def refine_depth(frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> T
     def sights() -> Iterator["_Sight"]:  # one after the other, for each fills some dozens of megabytes
         return (_Sight(i, colours, *cameras, logs, typical[i]) for i in range(len(frames)))
 
-    cost = torch.stack([sight.difference() for sight in sights()])
+    # In half precision, for those of a long capture are many: half a megabyte a frame of 64 x 64 pixels.
+    cost = torch.stack([sight.difference().half() for sight in sights()])
     cost += _ESTIMATE * (logs[:, None, None] - estimate[:, None]).abs().clamp_(max=2.0)
     found = _smoothest(cost, colours, logs, estimate)
     for own, sight in zip(cost, sights(), strict=True):
@@ -135,10 +136,10 @@ def _smoothest(cost: Tensor, colours: Tensor, logs: Tensor, estimate: Tensor) ->
     if len(cost) > _AT_ONCE:
         parts = zip(*(part.split(_AT_ONCE) for part in (cost, colours, estimate)), strict=True)
         return torch.cat([_smoothest(one, of_one, logs, guess) for one, of_one, guess in parts])
-    total = torch.zeros_like(cost)
+    total = torch.zeros_like(cost, dtype=torch.float32)
     for turned in (False, True):
         for back in (False, True):
-            parts = (part.transpose(-1, -2) if turned else part for part in (cost, colours))
+            parts = (part.transpose(-1, -2) if turned else part for part in (cost.float(), colours))
             parts = (part.flip(-2) if back else part for part in parts)
             passed = _pass_on(*parts)
             passed = passed.flip(-2) if back else passed
