@@ -85,6 +85,7 @@ def test_the_short_table_has_the_rules_of_the_paper_and_ours(results):
     (head, *rows), note = tables(reported_table(results))[0], reported_table(results).splitlines()[-1]
     assert {row[0] for row in rows} == {"first", "first_random", "recent", "random", "fov_random", "fov_non_adjacent",
                                         "fov_far", "fov"}  # fmt: skip
+    assert len(rows) == len({row[0] for row in rows})  # after one tour, for no column tells two apart
     assert len(head) == 7 and "2 test scenes" in note and "8 context frames" in note
 
 

@@ -49,7 +49,7 @@ def paper_tables(results: dict) -> str:
 
 
 def _table(results: dict, number: int) -> str:
-    rows = [row for row in results["figures"] if row["tour"] == results["figures"][0]["tour"]]
+    rows = _of_one_tour(results)
     slots = rows[0]["context"]
     found: dict = {}
     for row in rows:
@@ -80,8 +80,9 @@ def _rows(number: int, found: dict) -> Sequence[tuple]:
 
 def reported_table(results: dict) -> str:
     """Markdown: a row for each rule, reported and measured in columns of their own; from results of `retrieval`."""
-    slots = results["figures"][0]["context"]
-    painted = [row for row in results["figures"] if row["painter"] == "generator" and row["context"] == slots]
+    rows = _of_one_tour(results)
+    slots = rows[0]["context"]
+    painted = [row for row in rows if row["painter"] == "generator" and row["context"] == slots]
     known = {key: row for (key, painter), row in TABLE_1.items() if painter == "generator"} | TABLE_3
     heads = ("retrieval", "rule", "replay, reported", "loop, reported")
     heads += ("replay, measured", "loop, measured", "loop against the truth, measured")
@@ -94,6 +95,11 @@ def reported_table(results: dict) -> str:
             cells += [_cell(values[figure], figure) for figure, _ in _MEASURED]
             lines.append(f"| {name} | {rule} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _note(results, slots)])
+
+
+def _of_one_tour(results: dict) -> list[dict]:
+    """The rows after a tour of as many true frames as the first row's: in these tables no column tells them apart."""
+    return [row for row in results["figures"] if row["tour"] == results["figures"][0]["tour"]]
 
 
 def _cell(value: dict | None, figure: str) -> str:

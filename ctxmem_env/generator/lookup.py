@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
+from ctxmem_env.device import is_host
 
 MIN_DEPTH = 0.05
 CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
@@ -148,7 +149,7 @@ def splat(
     if given is None:
         return thrown
     true = mask & given
-    on_host = mask.device.type == "cpu"  # elsewhere to look at a value is to wait for it
+    on_host = is_host(mask)
     if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
         return thrown
     asked = depth, context_poses, true

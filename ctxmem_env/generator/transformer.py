@@ -246,7 +246,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
         context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
-        whole = mask.device.type == "cpu" and bool(mask.all())
+        whole = is_host(mask) and bool(mask.all())
         mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []
         for layer in range(keys_values.shape[2]):
