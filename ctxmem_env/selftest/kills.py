@@ -51,14 +51,21 @@ def child(work: Callable[[], Any]) -> Iterator[int]:
 
 
 def wait_for_saves(path: Path, count: int, timeout: float = 60) -> None:
-    """Until the file has been replaced so many times; RuntimeError after `timeout` seconds."""
+    """Until the file has been made or replaced so many times; RuntimeError after `timeout` seconds."""
     end, seen = time.monotonic() + timeout, set()
     while len(seen) <= count and time.monotonic() < end:
-        status = path.stat()  # asked once: of two answers each could be of another file
-        seen.add((status.st_ino, status.st_mtime_ns))
+        seen.add(_version(path))
         time.sleep(0.0005)
     if len(seen) <= count:
         raise RuntimeError(f"{path} was not saved {count} times in {timeout} s")
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()  # asked once: of two answers each could be of another file
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def open_env(bound: dict[str, Any]) -> gym.Env:
@@ -187,8 +194,11 @@ def kill_training(folder: Path, kills: int) -> dict[str, int]:
     latest = out / "latest.safetensors"
     steps, told = [0], {"kills": 0, "lives": 0, "lost": 0}
     for _ in range(kills):
+        get_on = int(rng.integers(2)) and steps[-1] < config.num_steps
         with child(lambda: (train(config, out, quiet=True), time.sleep(60))):
-            time.sleep(float(rng.uniform(0.3, 1.2)))
+            if get_on:  # by saves, not by time: a slow machine gets nowhere in seconds
+                wait_for_saves(latest, 1)
+            time.sleep(float(rng.uniform(0, 0.1 if get_on else 1.2)))
         told["kills"] += 1
         if latest.exists():
             try:
