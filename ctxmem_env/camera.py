@@ -14,6 +14,7 @@ A pose holds angles and not a matrix, so that no number of steps can make a rota
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,8 @@ def full_precision(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def exact(*args, **kwargs):
-        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        given = (value[0] if isinstance(value, Cameras) else value for value in (*args, *kwargs.values()))
+        device = next(value.device.type for value in given if isinstance(value, Tensor))
         if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
             return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
@@ -101,6 +103,39 @@ def invert_rigid(matrix: Tensor) -> Tensor:
     return inverse
 
 
+class Cameras(NamedTuple):
+    """n cameras in each of B worlds, with all that projection needs, so that none of it is computed twice.
+
+    poses (B, n, 6), their matrices to and from the world (B, n, 4, 4), float32, and focal (B,), see `focal`.
+    """
+
+    poses: Tensor
+    to_world: Tensor
+    from_world: Tensor
+    focal: Tensor
+
+    def some(self, which: slice | Tensor) -> "Cameras":
+        """Those cameras of each world that an index of the second dimension names."""
+        return Cameras(self.poses[:, which], self.to_world[:, which], self.from_world[:, which], self.focal)
+
+    def split(self, *counts: int) -> list["Cameras"]:
+        """The first ones of each world, those after them and so on."""
+        parts = (part.split(counts, dim=1) for part in self[:3])
+        return [Cameras(*part, self.focal) for part in zip(*parts, strict=True)]
+
+    def beside(self, other: "Cameras") -> "Cameras":
+        """These and then those, of the same worlds."""
+        return Cameras(*(torch.cat(pair, dim=1) for pair in zip(self[:3], other[:3], strict=True)), self.focal)
+
+
+@full_precision
+def cameras_at(poses: Tensor, fov: Tensor) -> Cameras:
+    """Cameras at poses (B, n, 6) with horizontal fields of view (B,) in degrees."""
+    poses = poses.float()
+    to_world = camera_to_world(poses)
+    return Cameras(poses, to_world, invert_rigid(to_world), focal(fov))
+
+
 def pose_from_matrix(matrix: Tensor) -> Tensor:
     """Poses (..., 6) of world-from-camera matrices (..., 4, 4) in the OpenCV camera frame."""
     rotation = matrix[..., :3, :3] @ _BODY_FROM_OPENCV.to(matrix).T
@@ -159,17 +194,23 @@ def pixel_rays(height: int, width: int, fov: Tensor | float) -> Tensor:
 
     `fov` (...) in degrees. A point at z-depth d is `d * ray`.
     """
-    f = focal(fov)
-    scale = torch.stack([f, f, torch.ones_like(f)], dim=-1)
-    return _rays_at_focal_1(height, width, f.device) / scale[..., None, None, :]
+    return rays_of(height, width, focal(fov))
+
+
+def rays_of(height: int, width: int, focal: Tensor) -> Tensor:
+    """`pixel_rays` of cameras whose focal lengths (...) are known."""
+    ahead, aside = _rays_at_focal_1(height, width, focal.device)
+    return torch.addcdiv(ahead, aside, focal[..., None, None, None])
 
 
 @constant
 def _rays_at_focal_1(height: int, width: int, device: torch.device) -> Tensor:
+    """Their parts (2, height, width, 3) along the optical axis and across it."""
     right, below = (1 - 1 / width), (height - 1) / width  # the outermost pixels' centres
     x = torch.linspace(-right, right, width, device=device).expand(height, width)
     y = torch.linspace(-below, below, height, device=device)[:, None].expand_as(x)
-    return torch.stack([x, y, torch.ones_like(x)], dim=-1)
+    none = torch.zeros_like(x)
+    return torch.stack([torch.stack([none, none, none + 1], -1), torch.stack([x, y, none], -1)])
 
 
 def from_opengl(matrix: Tensor) -> Tensor:

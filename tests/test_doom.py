@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ctxmem_env.camera import pixel_rays, wrap_angle
+from ctxmem_env.camera import cameras_at, pixel_rays, wrap_angle
 from ctxmem_env.evaluation.doom import FOV, MAPS, doom_walks
 from ctxmem_env.evaluation.metrics import psnr
 from ctxmem_env.generator.lookup import splat
@@ -53,9 +53,10 @@ def test_depth_poses_and_lens_agree(walks):
         for view in now.tolist():
             earlier = slice(view - 4, view)
             frames = walks.frames[world, earlier].movedim(-1, -3).float()
-            context = frames, walks.depth[world, earlier], walks.poses[world, earlier], torch.ones(4, dtype=torch.bool)
-            target = walks.poses[world, view][None, None], torch.tensor([walks.fov])
-            colours, log_depth, covered = splat(*(part[None] for part in context), *target)
+            poses = walks.poses[world, [*range(view - 4, view), view]][None]
+            context, target = cameras_at(poses, torch.tensor([walks.fov])).split(4, 1)
+            mask = torch.ones(1, 4, dtype=torch.bool)
+            colours, log_depth, covered = splat(frames[None], walks.depth[None, world, earlier], context, mask, target)
             shown = covered[0, 0, 0] > 0
             assert shown.float().mean() > 0.5
             error = (log_depth[0, 0, 0].exp() / walks.depth[world, view] - 1)[shown].abs()

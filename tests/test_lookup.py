@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from ctxmem_env.camera import camera_to_world
+from ctxmem_env.camera import camera_to_world, cameras_at
+from ctxmem_env.generator import lookup
 from ctxmem_env.generator.attention import relative_cameras
-from ctxmem_env.generator.extend import extend
-from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, splat, two_largest
+from ctxmem_env.generator.extend import extend as carry_on
+from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, two_largest
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
 
 SIZE = 32
@@ -53,9 +54,17 @@ def memory(*walls):
     return frames, depth, poses
 
 
+def splat(frames, depth, context_poses, mask, poses, fov, given=None):
+    return lookup.splat(frames, depth, cameras_at(context_poses, fov), mask, cameras_at(poses, fov), given)
+
+
+def extend(frames, depth, context_poses, mask, poses, fov):
+    return carry_on(frames, depth, cameras_at(context_poses, fov), mask, cameras_at(poses, fov))
+
+
 def look_up(log_depth, poses, frames, depth, context_poses, mask, fov):
     """Colours, evidence and visibility of every pixel in every remembered frame."""
-    image, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
+    image, evidence, visible = locate(log_depth, cameras_at(poses, fov), depth, cameras_at(context_poses, fov), mask)
     slot = torch.arange(frames.shape[1])[:, None, None].expand(visible.shape)
     return fetch(frames, image, slot), torch.stack(evidence, dim=3), visible
 
@@ -340,7 +349,7 @@ def test_geometry_is_the_same_inside_autocast(true_views):
         yield from splat(*seen)
         yield from extend(*seen)
         yield from look_up(*sought)
-        yield relative_cameras(poses, poses[:, 0], FOV)
+        yield relative_cameras(cameras_at(poses, FOV), 0)
         yield camera_to_world(poses)
 
     exact = list(results())

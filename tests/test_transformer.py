@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ctxmem_env.camera import camera_to_world, invert_rigid
+from ctxmem_env.camera import camera_to_world, cameras_at, invert_rigid
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.generator.attention import (
     FrameAttention,
@@ -224,7 +224,7 @@ def test_bfloat16_is_close_to_single_precision_far_from_the_origin_too(lookup):
 def test_relative_cameras_measure_in_units_of_four_metres_and_undo_the_focal_length():
     poses = torch.tensor([[[0.0, 0.0, 1.5, 0.0, 0.0, 0.0], [4.0, 0.0, 1.5, 0.0, 0.0, 0.0]]])
     for fov in (60.0, 90.0):
-        cameras = relative_cameras(poses, poses[:, 0], torch.tensor([fov]))
+        cameras = relative_cameras(cameras_at(poses, torch.tensor([fov])), 0)
         torch.testing.assert_close(cameras[0, 0], torch.eye(4))
         # 4 m further ahead is one unit along z; the optical axis has no focal length.
         ahead = torch.eye(4)
@@ -250,7 +250,7 @@ def test_attention_equals_the_formula_token_by_token():
     rotary = rotary_table(2, 2, 16, torch.device("cpu"), torch.float32)
     x, past = torch.randn(2, tokens, dim, generator=rng), torch.randn(3, tokens, dim, generator=rng)
     poses, fov = draw_poses(1, 5, rng=rng), torch.tensor([80.0])
-    cameras = relative_cameras(poses, poses[:, 3], fov)[0]
+    cameras = relative_cameras(cameras_at(poses, fov), 3)[0]
     of_context, of_views = cameras[:3], cameras[3:]
     mask, nowhere = torch.tensor([True, False, True]), torch.randn(2, heads, 1, 16, generator=rng)
     with torch.no_grad():

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ctxmem_env.camera import cameras_at
 from ctxmem_env.generator import Context, Generated, Generator
 from ctxmem_env.generator.lookup import fetch, first_smallest, locate, splat
 from ctxmem_env.overlap import view_overlap
@@ -63,8 +64,10 @@ class WarpGenerator:
         self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
     ) -> Generated:
         view = self.inner.generate(poses, context, fov, num_steps, generators)
-        memory = context.depth.float(), context.poses.float(), context.mask, fov.float()
-        image, evidence, visible = locate(view.depth[:, None].log(), poses.float()[:, None], *memory)
+        views, cameras = (cameras_at(seen_from, fov.float()) for seen_from in (poses[:, None], context.poses))
+        image, evidence, visible = locate(
+            view.depth[:, None].log(), views, context.depth.float(), cameras, context.mask
+        )
         slot = first_smallest(evidence.disagreement.masked_fill(~visible, 1e3).flatten(3)).unflatten(
             3, visible.shape[3:]
         )
@@ -93,8 +96,9 @@ class SplatGenerator:
     def generate(
         self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
     ) -> Generated:
-        memory = context.frames.movedim(-1, -3).float(), context.depth.float(), context.poses.float(), context.mask
-        colours, log_depth, covered = (part[:, 0] for part in splat(*memory, poses.float()[:, None], fov.float()))
+        views, cameras = (cameras_at(seen_from, fov.float()) for seen_from in (poses[:, None], context.poses))
+        memory = context.frames.movedim(-1, -3).float(), context.depth.float(), cameras, context.mask
+        colours, log_depth, covered = (part[:, 0] for part in splat(*memory, views))
         filled = fill_from_nearest(torch.cat([colours, log_depth], 1), covered[:, 0] > 0)
         anything = covered.flatten(1).any(1)[:, None, None]
         frames = torch.where(anything[..., None], filled[:, :3].movedim(1, -1), 128).round().to(torch.uint8)

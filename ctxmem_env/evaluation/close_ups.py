@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctxmem_env.camera import DEFAULT_FOV
+from ctxmem_env.camera import DEFAULT_FOV, cameras_at
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.evaluation.paths import up_to_a_surface
 from ctxmem_env.evaluation.protocols import Walks, follow
@@ -78,4 +78,4 @@ def _times_nearer(walks: Walks) -> Tensor:
     depth, poses = walks.depth[:, opening], walks.poses[:, opening]
     mask, fov = torch.ones(depth.shape[:2], dtype=torch.bool), torch.full((len(depth),), walks.fov)
     log_depth = walks.depth[:, walk].clamp(min=MIN_DEPTH).log()
-    return times_nearer(log_depth, walks.poses[:, walk], depth, poses, mask, fov)
+    return times_nearer(log_depth, cameras_at(walks.poses[:, walk], fov), depth, cameras_at(poses, fov), mask)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ctxmem_env.camera import DEFAULT_FOV
+from ctxmem_env.camera import DEFAULT_FOV, cameras_at
 from ctxmem_env.evaluation.protocols import Walked, Walks
 from ctxmem_env.generator.lookup import SAME_SURFACE, locate
 
@@ -17,8 +17,9 @@ def shown(depth: Tensor, poses: Tensor, other_depth: Tensor, other_poses: Tensor
     parts = []
     mask, fov = torch.ones(1, len(other_poses), dtype=torch.bool), torch.tensor([DEFAULT_FOV])
     for first in range(0, len(poses), 8):  # as many views as a cache can hold
-        view = depth[None, first : first + 8].log(), poses[None, first : first + 8].float()
-        _, evidence, visible = locate(*view, other_depth[None], other_poses[None].float(), mask, fov)
+        views = cameras_at(poses[None, first : first + 8], fov)
+        log_depth = depth[None, first : first + 8].log()
+        _, evidence, visible = locate(log_depth, views, other_depth[None], cameras_at(other_poses[None], fov), mask)
         parts.append((visible & (evidence.disagreement < SAME_SURFACE))[0])
     return torch.cat(parts)
 

@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctxmem_env.camera import camera_to_world, constant, focal, full_precision, invert_rigid
+from ctxmem_env.camera import Cameras, constant, full_precision
 
 # Translations enter the camera matrices in units of a few metres, the size of a room.
 _METRES = 4.0
 
 
 @full_precision
-def relative_cameras(poses: Tensor, reference: Tensor, fov: Tensor) -> Tensor:
-    """P_reference P^-1 (B, n, 4, 4) of poses (B, n, 6) and a reference (B, 6) that share a fov (B,) in degrees."""
-    relative = invert_rigid(camera_to_world(reference.float()))[:, None] @ camera_to_world(poses.float())
+def relative_cameras(cameras: Cameras, reference: int) -> Tensor:
+    """P_reference P^-1 (B, n, 4, 4) of cameras, with that one of each world as the reference."""
+    relative = cameras.from_world[:, reference, None] @ cameras.to_world
     relative[..., :3, 3] /= _METRES
-    f = focal(fov)[:, None, None]
+    f = cameras.focal[:, None, None]
     scale = torch.cat([f, f, torch.ones_like(f), torch.ones_like(f)], dim=-1)
     return relative * scale[..., :, None] / scale[..., None, :]
 

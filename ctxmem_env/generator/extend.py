@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from ctxmem_env.camera import camera_to_world, focal, full_precision, pixel_rays
+from ctxmem_env.camera import Cameras, full_precision, rays_of
 from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, first_smallest
 
 
 @torch.no_grad()
 @full_precision
 def extend(
-    frames: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor
+    frames: Tensor, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Remembered frames carried on beyond their borders, as S new views see them: an example of what may be there.
 
@@ -26,13 +26,14 @@ def extend(
     remembered.
     """
     height, width = depth.shape[2:]
-    rotations = camera_to_world(context_poses.float())[..., :3, :3]  # (B, k, 3, 3)
-    rays = pixel_rays(height, width, fov).flatten(1, 2)[:, None]
-    rays = rays @ camera_to_world(poses.float())[..., :3, :3].transpose(-1, -2)  # (B, S, HW, 3), in the world
+    poses, context_poses = views.poses, context.poses
+    rotations = context.to_world[..., :3, :3]  # (B, k, 3, 3)
+    rays = rays_of(height, width, views.focal).flatten(1, 2)[:, None]
+    rays = rays @ views.to_world[..., :3, :3].transpose(-1, -2)  # (B, S, HW, 3), in the world
     level = rays[..., :2].norm(dim=-1)
-    f = focal(fov)[:, None, None]
+    f = views.focal[:, None, None]
     border, upper = torch.atan(1 / f), torch.atan(height / width / f)
-    yaw, pitch = context_poses[:, None, :, None, 3].float(), context_poses[:, None, :, None, 4].float()
+    yaw, pitch = context_poses[:, None, :, None, 3], context_poses[:, None, :, None, 4]
     azimuth = torch.atan2(rays[..., 1], rays[..., 0])[:, :, None] - yaw  # (B, S, k, HW)
     azimuth = torch.remainder(azimuth + torch.pi, 2 * torch.pi) - torch.pi
     moved = (azimuth.abs() - border[:, :, None]).clamp(min=0)

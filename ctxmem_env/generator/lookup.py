@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
+from ctxmem_env.camera import Cameras, full_precision, rays_of
 from ctxmem_env.device import is_host
 
 MIN_DEPTH = 0.05
@@ -25,21 +25,21 @@ _APART = 3.0  # per metre between two cameras: how much further away points coun
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 
 
-def _rays_between(rays: Tensor, origin: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays (B, 3, n) of cameras `origin` in the frames of cameras `target`, poses (..., 6) that broadcast.
+def _rays_between(rays: Tensor, to_world: Tensor, from_world: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays (B, 3, n) of some cameras in the frames of others, by matrices (B, ..., 4, 4) that broadcast.
 
     Returns directions (B, ..., 3, n) and offsets (B, ..., 3, 1): a point at depth d is offset + d * direction.
     """
-    relative = invert_rigid(camera_to_world(target.float())) @ camera_to_world(origin.float())
+    relative = from_world @ to_world
     rotations = relative[..., :3, :3]
     directions = rotations.flatten(1, -2) @ rays
     return directions.view(*rotations.shape[:-1], -1), relative[..., :3, 3:]
 
 
-def _project(points: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
+def _project(points: Tensor, focal: Tensor) -> tuple[Tensor, Tensor]:
     """Image coordinates (..., 2, n), in [-1, 1] across the width, and z (..., n), of points (..., 3, n) before it."""
     z = points[..., 2, :]
-    f = focal(fov).view(-1, *[1] * (z.dim() - 1))
+    f = focal.view(-1, *[1] * (z.dim() - 1))
     return points[..., :2, :] * (f / z.clamp(min=MIN_DEPTH))[..., None, :], z
 
 
@@ -67,15 +67,13 @@ def _above(count: int) -> float:
     return 2.0 ** count.bit_length()
 
 
-def _project_points(
-    depth: Tensor, context_poses: Tensor, mask: Tensor, poses: Tensor, fov: Tensor, given: Tensor | None
-) -> _Points:
+def _project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor | None) -> _Points:
     """Arguments as in `splat`."""
     slots, height, width = depth.shape[1:]
-    rays = pixel_rays(height, width, fov).flatten(1, 2).mT
-    directions, offsets = _rays_between(rays, context_poses[:, None], poses[:, :, None])
+    rays = rays_of(height, width, views.focal).flatten(1, 2).mT
+    directions, offsets = _rays_between(rays, context.to_world[:, None], views.from_world[:, :, None])
     distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
-    image, z = _project(torch.addcmul(offsets, directions, distance[..., None, :]), fov)
+    image, z = _project(torch.addcmul(offsets, directions, distance[..., None, :]), views.focal)
     column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
     least = MIN_DEPTH if given is None else torch.where(given, MIN_DEPTH, CLEAR)[:, None, :, None]
     valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
@@ -83,7 +81,8 @@ def _project_points(
     count, z = slots * height * width, z.flatten(2)
     away = z
     if given is not None:
-        apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1).masked_fill(given[:, None], 0.0)
+        apart = (views.poses[:, :, None, :3] - context.poses[:, None, :, :3]).norm(dim=-1)
+        apart = apart.masked_fill(given[:, None], 0.0)
         away = z * (1 + _APART * apart).repeat_interleave(height * width, dim=2)
     key = (away.clamp(0, 1e4).double() * 1024).floor() * _above(count) + torch.arange(count, device=z.device)
     place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
@@ -127,10 +126,9 @@ def _show(points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def splat(
     frames: Tensor,
     depth: Tensor,
-    context_poses: Tensor,
+    context: Cameras,
     mask: Tensor,
-    poses: Tensor,
-    fov: Tensor,
+    views: Cameras,
     given: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Remembered pixels thrown into S new views; the nearest wins.
@@ -138,13 +136,13 @@ def splat(
     Of what was painted, what was seen from nearby counts as nearer: wherever its depth is wrong, it lies where it was
     seen, while errors of depth move what was seen from elsewhere, and of two that disagree the wrong one would win.
 
-    frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k), poses (B, S, 6), fov (B,).
+    frames (B, k, 3, H, W), depth (B, k, H, W), k cameras of the context, mask (B, k), and those of S views.
     given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where one of
     them saw through: made up too near, in a place that the camera did not look at closely, it would hide for ever what
     is known to be behind it. There the view shows what they show alone. None: all are given.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
-    points = _project_points(depth, context_poses, mask, poses, fov, given)
+    points = _project_points(depth, context, mask, views, given)
     thrown = _show(points, frames)
     if given is None:
         return thrown
@@ -152,11 +150,11 @@ def splat(
     on_host = is_host(mask)
     if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
         return thrown
-    asked = depth, context_poses, true
+    asked = depth, context, true
     if on_host:
         few = true.any(0)
-        asked = tuple(value[:, few] for value in asked)
-    _, evidence, visible = locate(thrown[1][:, :, 0], poses, *asked, fov)
+        asked = depth[:, few], context.some(few), true[:, few]
+    _, evidence, visible = locate(thrown[1][:, :, 0], views, *asked)
     contradicted = (visible & (evidence.sign < -4 * _SEEN_THROUGH)).any(2, keepdim=True) & (thrown[2] > 0)
     if not on_host:
         return _give_way(thrown, contradicted, points, frames, true)
@@ -242,7 +240,7 @@ class Evidence(NamedTuple):
 
 @full_precision
 def locate(
-    log_depth: Tensor, poses: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, fov: Tensor
+    log_depth: Tensor, views: Cameras, depth: Tensor, context: Cameras, mask: Tensor
 ) -> tuple[Tensor, Evidence, Tensor]:
     """Where S new views' pixels, at log depth (B, S, H, W), lie in the remembered frames, and what speaks for it.
 
@@ -250,11 +248,12 @@ def locate(
     frame, `Evidence` and visible (B, S, k, H, W).
     """
     batch, slots, height, width = depth.shape
-    targets = poses.shape[1]
-    rays = pixel_rays(height, width, fov).flatten(1, 2).mT
-    directions, offsets = _rays_between(rays, poses[:, :, None], context_poses[:, None])
+    targets = log_depth.shape[1]
+    rays = rays_of(height, width, views.focal).flatten(1, 2).mT
+    directions, offsets = _rays_between(rays, views.to_world[:, :, None], context.from_world[:, None])
     distance = log_depth.flatten(2).exp()[:, :, None, None]
-    image, z = _project(torch.addcmul(offsets, directions, distance), fov)  # (B, S, k, 2, HW), (B, S, k, HW)
+    points = torch.addcmul(offsets, directions, distance)
+    image, z = _project(points, views.focal)  # (B, S, k, 2, HW), (B, S, k, HW)
     image = image * image.new_tensor([[1.0], [width / height]])
     inside = image.abs() < 1
     visible = (z > MIN_DEPTH) & inside[..., 0, :] & inside[..., 1, :] & mask[:, None, :, None]
@@ -274,14 +273,12 @@ def locate(
 
 
 @torch.no_grad()
-def times_nearer(
-    log_depth: Tensor, poses: Tensor, depth: Tensor, context_poses: Tensor, mask: Tensor, fov: Tensor
-) -> Tensor:
+def times_nearer(log_depth: Tensor, views: Cameras, depth: Tensor, context: Cameras, mask: Tensor) -> Tensor:
     """How many times nearer pixels of S views (B, S, H, W) are than in any frame that shows them, 1 / e to e.
 
     NaN where none does. Arguments as in `locate`.
     """
-    _, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
+    _, evidence, visible = locate(log_depth, views, depth, context, mask)
     visible = visible & (evidence.disagreement < SAME_SURFACE)
     times = evidence.ratio.exp().masked_fill(~visible, torch.inf).amin(2)
     return times.masked_fill(~visible.any(2), torch.nan)

@@ -18,7 +18,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from ctxmem_env.camera import camera_to_world, full_precision, pixel_rays
+from ctxmem_env.camera import Cameras, camera_to_world, cameras_at, focal, full_precision, rays_of
 from ctxmem_env.device import is_host
 from ctxmem_env.generator.attention import (
     FrameAttention,
@@ -44,11 +44,15 @@ class Seen(NamedTuple):
     """What S views can know of the remembered frames before any denoising step; the same for all of them.
 
     hints: colours, log depth and cover of `lookup.splat`, then what `extend` returns, (B, S, 10, H, W), None
-    without look-up; remembered: keys and values of each layer that reads them.
+    without look-up; rays (B S, 3, H, W), see `level_rays`; remembered: keys and values of each layer that reads them;
+    views, context: the cameras.
     """
 
     hints: Tensor | None
+    rays: Tensor
     remembered: list[Remembered]
+    views: Cameras
+    context: Cameras
 
 
 def beyond_memory(hints: Tensor) -> Tensor:
@@ -62,6 +66,32 @@ def beyond_memory(hints: Tensor) -> Tensor:
     near = _spread(1 - empty.flatten(0, 1).to(hints), radius)  # to something that is remembered
     wide = _spread(1 - near, radius - 1).unflatten(0, hints.shape[:2]) > 0
     return empty & (moved < torch.pi) & ((moved > 0) | wide)
+
+
+def _joined(one: tuple[Tensor, Tensor, Cameras, Tensor], other: tuple[Tensor, Tensor, Cameras, Tensor]) -> tuple:
+    """Frames, depth, cameras and mask of one and the other, in that order."""
+    return tuple(
+        mine.beside(its) if isinstance(mine, Cameras) else torch.cat([mine, its], dim=1)
+        for mine, its in zip(one, other, strict=True)
+    )
+
+
+def _level(poses: Tensor) -> Tensor:
+    """Poses (..., 6) that look ahead, whatever their yaw."""
+    level = poses.clone()
+    level[..., 3] = 0.0
+    return level
+
+
+@full_precision
+def level_rays(height: int, width: int, level: Tensor, focal: Tensor) -> Tensor:
+    """Unit rays (N, 3, H, W), ahead, left and up, of level cameras' matrices to the world (N, 4, 4).
+
+    Which way is up decides between floor and ceiling, and nothing else tells a token its row: rotary positions are
+    relative. focal (N,).
+    """
+    rays = F.normalize(rays_of(height, width, focal), dim=-1).flatten(1, 2)
+    return (rays @ level[:, :3, :3].mT).mT.unflatten(2, (height, width))
 
 
 def _spread(mask: Tensor, radius: int) -> Tensor:
@@ -179,25 +209,13 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             condition = condition + self.embed_time(torch.cat([angle.cos(), angle.sin()], -1).to(condition.dtype))
         return self.modulate(condition).unflatten(-1, (6, -1))
 
-    @full_precision
-    def _rays(self, poses: Tensor, fov: Tensor) -> Tensor:
-        """Unit rays (N, 3, H, W) of poses (N, 6), ahead, left and up of a level camera.
-
-        Which way is up decides between floor and ceiling, and nothing else tells a token its row: rotary positions
-        are relative.
-        """
-        level = poses.clone()
-        level[:, 3] = 0.0
-        rays = F.normalize(pixel_rays(self.config.height, self.config.width, fov), dim=-1).flatten(1, 2)
-        rays = rays @ camera_to_world(level)[:, :3, :3].transpose(-1, -2)
-        return rays.transpose(1, 2).unflatten(2, (self.config.height, self.config.width))
-
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
         """Keys and values (N, layers, 2, heads, tokens, c) of frames (N, 3, H, W) in [-1, 1], depth (N, H, W)."""
         log_depth = depth.clamp(min=0.05).log()[:, None]
         if not self.config.lookup:
             log_depth = torch.zeros_like(log_depth)
-        inputs = torch.cat([frames, log_depth, self._rays(poses, fov)], dim=1)
+        rays = level_rays(self.config.height, self.config.width, camera_to_world(_level(poses)), focal(fov))
+        inputs = torch.cat([frames, log_depth, rays], dim=1)
         x = self.embed_context(self._patches(inputs.to(self.embed_context.weight.dtype)))
         condition, rotary = self._condition(poses, fov), self._rotary(x)
         for block in self.context_blocks:
@@ -230,21 +248,26 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             fov_each = fov[:, None].expand(-1, slots).flatten()
             keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
             keys_values = keys_values.unflatten(0, (scenes, slots))
+        targets = poses.shape[1]
+        of_examples = poses[:, :0] if examples is None else examples[2]
+        groups = context_poses, poses, _level(poses), of_examples
+        cameras = cameras_at(torch.cat(groups, dim=1), fov)
+        context, views, level, of_examples = cameras.split(*(group.shape[1] for group in groups))
         hints = None
         if self.config.lookup:
             true = mask if given is None else mask & given
-            of_place = frames, depth, context_poses, torch.where(true.any(1, keepdim=True), true, mask)
+            of_place = frames, depth, context, torch.where(true.any(1, keepdim=True), true, mask)
             if examples is not None:
                 spare = of_place[3] & ~examples[3].any(1, keepdim=True)
-                if is_host(spare) and not bool(spare.any()):
-                    of_place = examples
-                else:
-                    pairs = zip(examples, (*of_place[:3], spare), strict=True)
-                    of_place = tuple(torch.cat(pair, dim=1) for pair in pairs)
-            thrown = splat(frames, depth, context_poses, mask, poses, fov, given)
-            hints = torch.cat([*thrown, *extend(*of_place, poses, fov)], dim=2)
-        cameras = relative_cameras(torch.cat([context_poses, poses], 1), poses[:, 0], fov)
-        context_cameras, to_view = cameras[:, :slots], torch.linalg.inv(cameras[:, slots:].flatten(0, 1))
+                chosen = *examples[:2], of_examples, examples[3]
+                enough = is_host(spare) and not bool(spare.any())
+                of_place = chosen if enough else _joined(chosen, (*of_place[:3], spare))
+            thrown = splat(frames, depth, context, mask, views, given)
+            hints = torch.cat([*thrown, *extend(*of_place, views)], dim=2)
+        each_focal = views.focal[:, None].expand(-1, targets).flatten()
+        rays = level_rays(self.config.height, self.config.width, level.to_world.flatten(0, 1), each_focal)
+        relative = relative_cameras(cameras.some(slice(slots + targets)), slots)
+        context_cameras, to_view = relative[:, :slots], torch.linalg.inv(relative[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
         whole = is_host(mask) and bool(mask.all())
         mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
@@ -252,7 +275,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         for layer in range(keys_values.shape[2]):
             keys, values = RememberedFrames.from_reference(keys_values[:, :, layer], context_cameras, dtype)
             remembered.append(Remembered(keys, values, mask, to_view, self.nowhere))
-        return Seen(hints, remembered)
+        return Seen(hints, rays, remembered, views, context)
 
     def forward(
         self,
@@ -277,17 +300,17 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             seen = self.look(poses, fov, frames, depth, context_poses, mask, keys_values)
         each_pose, each_fov = poses.flatten(0, 1), fov[:, None].expand(-1, poses.shape[1]).flatten()
         inputs = [noisy] if seen.hints is None else [noisy, seen.hints]
-        inputs = torch.cat([*(part.flatten(0, 1) for part in inputs), self._rays(each_pose, each_fov)], dim=1)
+        inputs = torch.cat([*(part.flatten(0, 1) for part in inputs), seen.rays], dim=1)
         x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
         condition = self._condition(each_pose, each_fov, time.flatten())
         rotary, remembered = self._rotary(x), iter(seen.remembered)
         for block in self.blocks:
             x = block(x, condition, rotary, None if block.remembered is None else next(remembered))
-        return self._paint(x, inputs, poses, fov, frames, depth, context_poses, mask)
+        return self._paint(x, inputs, seen, frames, depth, mask)
 
-    def _paint(self, tokens, inputs, poses, fov, frames, depth, context_poses, mask) -> View:
+    def _paint(self, tokens: Tensor, inputs: Tensor, seen: Seen, frames: Tensor, depth: Tensor, mask: Tensor) -> View:
         """The views that the last tokens (B S, tokens, dim) stand for: own pixels, depth, and colours from memory."""
-        batch, targets = poses.shape[:2]
+        batch, targets = seen.views.poses.shape[:2]
         features = self._pixels(self.to_pixels(F.layer_norm(tokens, tokens.shape[-1:])))
         features = _join(features, inputs)
         features = F.relu(self.pixel_in(features))
@@ -306,7 +329,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         log_depth = log_depth + follow[:, :, 0] * (example_depth > UNKNOWN) * (example_depth - log_depth)
         trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
         log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
-        image, evidence, visible = locate(log_depth, poses, depth, context_poses, mask, fov)
+        image, evidence, visible = locate(log_depth, seen.views, depth, seen.context, mask)
         # How much each kind of evidence counts is predicted for every pixel.
         weights = out[:, :, None, 5:9].unbind(3)
         score = torch.addcmul(weights[3], weights[0] - 2, evidence.disagreement)

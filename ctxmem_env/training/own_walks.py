@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctxmem_env.camera import DEFAULT_FOV, motion_between
+from ctxmem_env.camera import DEFAULT_FOV, cameras_at, motion_between
 from ctxmem_env.config import TrainConfig
 from ctxmem_env.generator import Examples
 from ctxmem_env.generator.lookup import MIN_DEPTH, SAME_SURFACE, locate
@@ -61,7 +61,9 @@ class OwnWalks:
         poses = self.poses[:, self.now + self.offsets]
         frames, depth = render(self.scenes, poses, self.fov, self.generator.height, self.generator.width)
         log_depth = depth.clamp(min=MIN_DEPTH).log()
-        _, evidence, visible = locate(log_depth, poses, self.depth, self.opening, self.given, self.fov)
+        _, evidence, visible = locate(
+            log_depth, cameras_at(poses, self.fov), self.depth, cameras_at(self.opening, self.fov), self.given
+        )
         batch = {
             "context_frames": made.context.frames,
             "context_depth": made.context.depth,

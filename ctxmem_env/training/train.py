@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ctxmem_env.camera import cameras_at
 from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
@@ -111,8 +112,9 @@ def losses(
 def magnified(batch: dict[str, Tensor]) -> Tensor:
     """Which pixels of the true views (B, S, H, W) are remembered, but only from `_NEARER` times as far away or more."""
     log_depth = batch["depth"].clamp(min=MIN_DEPTH).log()
-    memory = batch["context_depth"], batch["context_poses"], batch["mask"], batch["fov"]
-    return (times_nearer(log_depth, batch["poses"], *memory) > _NEARER) & (batch["depth"] > 0)
+    views, context = (cameras_at(batch[name], batch["fov"]) for name in ("poses", "context_poses"))
+    nearer = times_nearer(log_depth, views, batch["context_depth"], context, batch["mask"]) > _NEARER
+    return nearer & (batch["depth"] > 0)
 
 
 @torch.no_grad()
