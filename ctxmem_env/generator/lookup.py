@@ -184,19 +184,23 @@ def _close_cracks(known: Tensor) -> Tensor:
     A surface that comes nearer is thrown with gaps between its points. A gap is empty, with at least four covered
     neighbours, or shows what lies behind: then five of the eight neighbours or more are nearer by a sixth.
     """
-    height, width = known.shape[-2:]
     empty = known[:, 4:] == 0
     behind = torch.where(empty, torch.inf, known[:, 3:4] - 0.16)  # a neighbour nearer than this is in front
     around = F.pad(known, (1, 1, 1, 1))
     depth = torch.where(around[:, 4:] == 0, torch.inf, around[:, 3:4])
     total, count = torch.zeros_like(known), torch.zeros_like(known[:, :1])
-    for i in range(9):
-        if i != 4:
-            window = (..., slice(i // 3, i // 3 + height), slice(i % 3, i % 3 + width))
-            front = (depth[window] < behind).to(known)
-            count += front
-            total.addcmul_(around[window], front)
+    for neighbour, its_depth in zip(_windows(around), _windows(depth), strict=True):
+        front = (its_depth < behind).to(known)
+        count += front
+        total.addcmul_(neighbour, front)
     return torch.where(count >= torch.where(empty, 4.0, 5.0), total / count.clamp(min=1), known)
+
+
+def _windows(padded: Tensor) -> list[Tensor]:
+    """The eight neighbours of each pixel of images (..., H, W) that were padded by one, as views of them."""
+    height, width = (side - 2 for side in padded.shape[-2:])
+    views = [view for row in padded.unfold(-2, height, 1).unbind(-3) for view in row.unfold(-2, width, 1).unbind(-3)]
+    return views[:4] + views[5:]
 
 
 def first_smallest(values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from ctxmem_env.camera import Cameras, camera_to_world, cameras_at, focal, full_precision, rays_of
+from ctxmem_env.camera import Cameras, camera_to_world, cameras_at, constant, focal, full_precision, rays_of
 from ctxmem_env.device import is_host
 from ctxmem_env.generator.attention import (
     FrameAttention,
@@ -76,6 +76,12 @@ def _joined(one: tuple[Tensor, Tensor, Cameras, Tensor], other: tuple[Tensor, Te
     )
 
 
+@constant
+def _neutral(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Shifts, scales and gates (6, 1) that leave a block as it is."""
+    return torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0], [1.0]], device=device, dtype=dtype)
+
+
 def _level(poses: Tensor) -> Tensor:
     """Poses (..., 6) that look ahead, whatever their yaw."""
     level = poses.clone()
@@ -113,13 +119,13 @@ class Block(nn.Module):
         self.modulation = nn.Parameter(torch.zeros(6, dim))
 
     def forward(self, x: Tensor, condition: Tensor, rotary: Tensor, remembered=None) -> Tensor:
-        """x (N, tokens, dim), condition (N, 6, dim)."""
+        """x (N, tokens, dim), condition (N, 6, dim), which for scales and gates is what they differ from 0."""
         shift, scale, gate, shift2, scale2, gate2 = (condition + self.modulation)[:, :, None].unbind(1)
-        normed = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
-        x = torch.addcmul(x, 1 + gate, self.attention(normed, rotary, remembered))
-        normed = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
+        normed = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale)
+        x = torch.addcmul(x, gate, self.attention(normed, rotary, remembered))
+        normed = torch.addcmul(shift2, F.layer_norm(x, x.shape[-1:]), scale2)
         hidden = F.relu(self.up(normed))
-        return torch.addcmul(x, 1 + gate2, self.down(hidden * hidden))
+        return torch.addcmul(x, gate2, self.down(hidden * hidden))
 
 
 def _join(features: Tensor, images: Tensor) -> Tensor:
@@ -207,7 +213,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if time is not None:
             angle = time[:, None] * torch.logspace(0, 2, 32, device=time.device)
             condition = condition + self.embed_time(torch.cat([angle.cos(), angle.sin()], -1).to(condition.dtype))
-        return self.modulate(condition).unflatten(-1, (6, -1))
+        neutral = _neutral(condition.device, condition.dtype)
+        return self.modulate(condition).unflatten(-1, (6, -1)) + neutral
 
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
         """Keys and values (N, layers, 2, heads, tokens, c) of frames (N, 3, H, W) in [-1, 1], depth (N, H, W)."""
