@@ -36,6 +36,15 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
 
 
+def sums_depend_on_rows(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a product's rows differ by rounding with the number of rows that are multiplied at once.
+
+    The libraries of CPUs add up in another order then, in single precision, and in AMX's tiles.
+    """
+    tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return device.type == "cpu" and (dtype == torch.float32 or tiles())
+
+
 def available_bytes(device: str | torch.device) -> int | None:
     """Memory that is free on a device, or None where that is not known."""
     if torch.device(device).type == "cuda":

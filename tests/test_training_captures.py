@@ -192,16 +192,14 @@ def test_depth_that_is_not_known_is_not_learned(capture, with_depth):
 
 
 def test_context_without_depth_gets_some_but_for_the_newest_frame_of_every_other_scene(capture):
-    torch.manual_seed(0)
-    model = SceneTransformer(**CONFIG.model)
     batch = some_batches(capture)[3]
-    estimate_context(model, batch)
+    estimate_context(batch)
     others = batch["mask"].clone()
     others[::2, 0] = False  # the newest frame of every other scene keeps none
     assert others.any() and (batch["context_depth"][others] > 0).all() and (batch["context_depth"][~others] == 0).all()
     of_scenes = SceneBatches(dataclasses.replace(DATA, outside=1.0), 0, SIZE, SIZE)[0]
     before = of_scenes["context_depth"].clone()
-    estimate_context(model, of_scenes)
+    estimate_context(of_scenes)
     assert torch.equal(of_scenes["context_depth"], before)
 
 

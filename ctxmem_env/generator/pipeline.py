@@ -4,14 +4,14 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from ctxmem_env.device import is_host
+from ctxmem_env.device import is_host, sums_depend_on_rows
 from ctxmem_env.generator.flow import sample
+from ctxmem_env.generator.frame_depth import agree_on_turns, depth_of_frames, packaged_frame_depth
 from ctxmem_env.generator.protocol import Context, Examples, Generated
 from ctxmem_env.generator.stereo import refine_depth
 from ctxmem_env.generator.transformer import SceneTransformer
 
 _AT_ONCE = 16  # worlds on a CPU: what more of them compute no longer fits into its caches
-_DEPTH_CONTEXT = 8  # frames beside which the depth of a frame from outside is estimated, itself included
 
 
 class SceneGenerator(DiffusionPipeline):
@@ -57,9 +57,8 @@ class SceneGenerator(DiffusionPipeline):
         """See `Generator.encode`; the features are kept in half precision."""
         with torch.inference_mode():
             memory = self._float(frames), depth.float(), poses.float(), fov.float()
-            # In single precision the libraries of CPUs add up in another order for another number of rows. A frame that
-            # is encoded again, after a state was restored, say, must have the same features to the bit.
-            alone = self.device.type == "cpu" and self.transformer.nowhere.dtype == torch.float32
+            # A frame that is encoded again, after a state was restored, say, must have the same features to the bit.
+            alone = sums_depend_on_rows(self.device, self.transformer.nowhere.dtype)
             parts = zip(*(part.split(1 if alone else max(1, len(frames))) for part in memory), strict=True)
             keys_values = torch.cat([self.transformer.encode(*part) for part in parts]).bfloat16()
         return {"keys_values": keys_values.clone()}
@@ -101,29 +100,21 @@ class SceneGenerator(DiffusionPipeline):
 
     @torch.no_grad()
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
-        """See `Generator.estimate_depth`: which depth has a view whose context holds the very frame, without depth?
+        """See `Generator.estimate_depth`: first what a network sees in each frame alone, see `frame_depth`.
 
-        The frames before it, those that look most alike first, are beside it in the context with the depth that they
-        were given, so that all frames of a world agree on its size. Where cameras stand in several places, the frames
-        then tell by their parallax, see `stereo.refine_depth`. That takes about a tenth of a second a frame on a CPU,
-        so the last answer is kept: episodes in a capture begin with the same frames again and again.
+        Frames that were seen from one place then agree, so that a world has no seams. Where cameras stand in several
+        places, the frames tell by their parallax, see `stereo.refine_depth`. That takes about a tenth of a second a
+        frame on a CPU, so the last answer is kept: episodes in a capture begin with the same frames again and again.
         """
         asked = frames, poses, fov
         if self._estimated is not None and all(map(_same, asked, self._estimated[0])):
             return self._estimated[1].clone()
-        depth = torch.zeros(frames.shape[:3], device=self.device)
-        for i in range(len(frames)):
-            near = _pose_distance(poses[:i], poses[i]).argsort()[: _DEPTH_CONTEXT - 1]
-            slots = torch.cat([torch.tensor([i], device=near.device), near])
-            mask = torch.ones(1, len(slots), dtype=torch.bool, device=self.device)
-            context = Context(frames[slots][None], depth[slots][None], poses[slots][None], mask)
-            seeded = [torch.Generator().manual_seed(0)]
-            depth[i] = self.generate(poses[i : i + 1], context, fov[i : i + 1], 1, seeded).depth[0]
-        refined = refine_depth(frames, depth, poses, fov) if self.transformer.config.lookup else depth
-        if refined is depth:
-            return depth
-        self._estimated = tuple(part.clone() for part in asked), refined
-        return refined.clone()
+        alone = depth_of_frames(packaged_frame_depth(self.device), frames.to(self.device), fov.to(self.device))
+        depth = agree_on_turns(*alone, poses.to(self.device), fov.to(self.device))
+        if self.transformer.config.lookup:
+            depth = refine_depth(frames, depth, poses, fov)
+        self._estimated = tuple(part.clone() for part in asked), depth
+        return depth.clone()
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -136,9 +127,3 @@ def _without_empty(examples: Examples) -> Examples:
         return examples
     filled = examples.mask.any(0).nonzero()
     return Examples(*(part[:, : int(filled[-1]) + 1 if len(filled) else 1] for part in examples))
-
-
-def _pose_distance(poses: Tensor, pose: Tensor) -> Tensor:
-    """How differently poses (N, 6) look from one pose (6,): 1 - cos of the turn, and 1 for every two metres."""
-    turn = 1 - torch.cos(poses[:, 3] - pose[3]) * torch.cos(poses[:, 4] - pose[4])
-    return turn + (poses[:, :3] - pose[:3]).norm(dim=-1) / 2

@@ -19,10 +19,10 @@ from ctxmem_env.camera import motion_between
 from ctxmem_env.captures import Capture, Found, find_captures, view_depth, view_frames
 from ctxmem_env.captures.capture import read_json
 from ctxmem_env.config import DataConfig, TrainConfig
+from ctxmem_env.generator.frame_depth import depth_of_frames, packaged_frame_depth
 from ctxmem_env.generator.stereo import refine_depth
-from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.retrieval import select_context
-from ctxmem_env.training.data import ALL, SceneBatches, as_remembered, drop_context, to_float
+from ctxmem_env.training.data import ALL, SceneBatches, as_remembered, drop_context
 
 _LEAST = 4  # pictures of a capture: one to remember, one to paint, and the same to validate
 _VALIDATED = 10  # the last tenth of a capture is not trained on
@@ -167,27 +167,22 @@ def training_batches(config: TrainConfig, height: int, width: int, mine: slice =
 
 
 @torch.no_grad()
-def estimate_context(model: SceneTransformer, batch: dict[str, Tensor]) -> None:
+def estimate_context(batch: dict[str, Tensor]) -> None:
     """Give context frames that came without depth the one that an environment would remember them with.
 
-    That is the model's own, each frame seen from its own pose with all of the context around it, and then what the
-    parallax between the frames tells. The newest frame keeps none in every other scene: from such frames a network
-    learns to estimate it. Of rendered scenes the others all have depth, and nothing is done.
+    The newest frame keeps none in every other scene, as for a generator that cannot tell. Of rendered scenes the others
+    all have depth, and nothing is done.
     """
     mask, known = batch["mask"], batch["context_depth"]
     unknown = mask & (known.flatten(2).amax(-1) <= 0)
-    scenes = unknown[:, 1:].any(1).nonzero()[:, 0].tolist()
-    if not scenes:
+    if not bool(unknown[:, 1:].any()):
         return
-    context, poses = to_float(batch["context_frames"]), batch["context_poses"]
-    memory = (poses, batch["fov"], context, known, poses, mask)
-    noise = torch.randn(context.shape, generator=torch.Generator().manual_seed(0)).to(context.device)
-    view = model(noise, noise.new_ones(poses.shape[:2]), *memory)
-    depth = torch.where(unknown[..., None, None], view.log_depth.exp().to(known), known)
-    for i in scenes:
-        there = mask[i]
-        seen = batch["context_frames"][i, there], depth[i, there], poses[i, there]
-        depth[i, there] = refine_depth(*seen, batch["fov"][i].expand(int(there.sum())))
+    frames, poses, fov = batch["context_frames"], batch["context_poses"], batch["fov"]
+    network, depth = packaged_frame_depth(known.device), known.clone()
+    for i in unknown.any(1).nonzero()[:, 0].tolist():
+        there, new, each = mask[i], unknown[i], fov[i].expand(len(mask[i]))
+        depth[i, new] = depth_of_frames(network, frames[i, new], each[new])[0].to(known)
+        depth[i, there] = refine_depth(frames[i, there], depth[i, there], poses[i, there], each[there])
     unknown[::2, 0] = False
     batch["context_depth"] = torch.where(unknown[..., None, None], depth, known)
 

@@ -205,7 +205,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, quiet: bool) ->
             batch = own_walks.batch(step) if own else {n: value.to(device) for n, value in next(rendered).items()}
             rng = torch.Generator().manual_seed(config.seed * 2**32 + step)
             with precise:
-                estimate_context(forward, batch)
+                estimate_context(batch)
                 if not own and step >= config.self_context_from and torch.rand((), generator=rng) < config.self_context:
                     deepest = config.self_context_generations
                     repaint_context(forward, batch, rng, int(torch.randint(1, deepest + 1, (), generator=rng)))
