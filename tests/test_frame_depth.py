@@ -148,3 +148,8 @@ def test_training_writes_weights_that_load(tmp_path, monkeypatch):
     weights = load_frame_depth(told["out"]).state_dict()
     first = FrameDepth().state_dict()
     assert weights.keys() == first.keys() and not torch.equal(weights["stem.weight"], first["stem.weight"])
+    # And goes on from them.
+    options = {"steps": 1, "workers": 0, "learning_rate": 0.0, "validation_batches": 1, "quiet": True}
+    again = train_frame_depth(tmp_path / "again.safetensors", init=told["out"], **options)
+    for name, value in load_frame_depth(again["out"]).state_dict().items():
+        torch.testing.assert_close(value, weights[name], atol=1e-3, rtol=1e-3)

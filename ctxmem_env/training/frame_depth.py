@@ -2,9 +2,10 @@
 
     python -m ctxmem_env.training.frame_depth
 
-writes the packaged weights anew and prints one line of JSON. A place that nobody of this package made has other walls,
-other sizes and another light than the styles of training. So scenes are stretched, their surfaces get any texture and
-any colours, eyes stand higher or lower, and pictures are tinted, dimmed with distance, blurred and grained.
+writes the packaged weights anew and prints one line of JSON; with `--init`, a file of such weights, it goes on from
+them, on other views where `--seed` is another. A place that nobody of this package made has other walls, other sizes and
+another light than the styles of training. So scenes are stretched, their surfaces get any texture and any colours, eyes
+stand higher or lower, and pictures are tinted, dimmed with distance, blurred and grained.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from tqdm import tqdm
 from ctxmem_env.atomic import open_whole
 from ctxmem_env.camera import focal
 from ctxmem_env.errors import check_integer
-from ctxmem_env.generator.frame_depth import SIZE, WEIGHTS, FrameDepth
+from ctxmem_env.generator.frame_depth import SIZE, WEIGHTS, FrameDepth, load_frame_depth
 from ctxmem_env.scenes import Scene, build_scene, random_walk, render, spawn, split_seeds, stack_scenes, tour
 from ctxmem_env.scenes.textures import TEXTURES
 from ctxmem_env.training.data import batches, to_float
@@ -172,18 +173,31 @@ def train_frame_depth(
     workers: int = 1,
     seed: int = 0,
     learning_rate: float = 6e-4,
+    init: str | Path | None = None,
     precision: str = "bfloat16",
     validation_batches: int = 8,
     quiet: bool = False,
 ) -> dict:
     """Train on `steps` batches of 64 views, and write the weights, a running mean of them, in half precision.
 
+    Args:
+        out: safetensors file.
+        workers: processes that render; 0 for this one.
+        seed: of the weights, and of which scenes are seen from where.
+        learning_rate: the highest; it rises at first and falls as a cosine.
+        init: a file of weights to begin with; None for random ones.
+        precision: "bfloat16" or "float32".
+
     Returns the median errors of log depth on scenes of the validation split, as they are and in disguise.
+
+    Raises:
+        ValueError: no steps, or `init` is no file of such weights.
     """
     check_integer("steps", steps, 1)
     check_integer("validation_batches", validation_batches, 1)
     torch.manual_seed(seed)
-    network = FrameDepth().to(memory_format=torch.channels_last)
+    network = FrameDepth() if init is None else load_frame_depth(init).train().requires_grad_(True)
+    network = network.to(memory_format=torch.channels_last)
     mean = torch.optim.swa_utils.AveragedModel(network, avg_fn=_mean_of_late)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.02)
     warmup = min(100, steps)
@@ -229,9 +243,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000, help="batches of 64 views")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    print(json.dumps(train_frame_depth(arguments.out, arguments.steps, arguments.workers)))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", type=float, default=6e-4)
+    parser.add_argument("--init", help="weights to begin with")
+    arguments = vars(parser.parse_args())
+    torch.set_num_threads(arguments.pop("threads"))
+    print(json.dumps(train_frame_depth(**arguments)))
 
 
 if __name__ == "__main__":
