@@ -3,9 +3,9 @@
     python -m ctxmem_env.training.frame_depth
 
 writes the packaged weights anew and prints one line of JSON; with `--init`, a file of such weights, it goes on from
-them, on other views where `--seed` is another. A place that nobody of this package made has other walls, other sizes and
-another light than the styles of training. So scenes are stretched, their surfaces get any texture and any colours, eyes
-stand higher or lower, and pictures are tinted, dimmed with distance, blurred and grained.
+them, on other views where `--seed` is another. A place that nobody of this package made has other walls, other sizes
+and another light than the styles of training. So scenes are stretched, their surfaces get any texture and any colours,
+eyes stand higher or lower, and pictures are tinted, dimmed with distance, blurred and grained.
 """
 
 import argparse
