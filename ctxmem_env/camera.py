@@ -203,6 +203,24 @@ def rays_of(height: int, width: int, focal: Tensor) -> Tensor:
     return torch.addcdiv(ahead, aside, focal[..., None, None, None])
 
 
+def level(poses: Tensor) -> Tensor:
+    """Poses (..., 6) that look ahead along X, whatever their yaw, with their own pitch and roll."""
+    ahead = poses.clone()
+    ahead[..., 3] = 0.0
+    return ahead
+
+
+@full_precision
+def level_rays(height: int, width: int, to_world: Tensor, focal: Tensor) -> Tensor:
+    """Unit rays (N, 3, height, width), ahead, left and up, of cameras at `level` poses: matrices (N, 4, 4), focal (N,).
+
+    Which way is up decides between floor and ceiling, and nothing else tells a token its row: rotary positions are
+    relative.
+    """
+    rays = F.normalize(rays_of(height, width, focal), dim=-1).flatten(1, 2)
+    return (rays @ to_world[:, :3, :3].mT).mT.unflatten(2, (height, width))
+
+
 @constant
 def _rays_at_focal_1(height: int, width: int, device: torch.device) -> Tensor:
     """Their parts (2, height, width, 3) along the optical axis and across it."""

@@ -30,10 +30,13 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies matrices in it (GPUs, CPUs with AMX or AVX-512 BF16), else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Not public yet; a CPU of which torch cannot tell counts as one that has neither.
-    units = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    fast = any(getattr(torch.cpu, unit, lambda: False)() for unit in units)
+    fast = _has_unit("_is_amx_tile_supported") or _has_unit("_is_avx512_bf16_supported")
     return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
+
+
+def _has_unit(name: str) -> bool:
+    """What torch says of this CPU; not public yet, and one of which it cannot tell counts as one without."""
+    return getattr(torch.cpu, name, lambda: False)()
 
 
 def sums_depend_on_rows(device: torch.device, dtype: torch.dtype) -> bool:
@@ -41,8 +44,7 @@ def sums_depend_on_rows(device: torch.device, dtype: torch.dtype) -> bool:
 
     The libraries of CPUs add up in another order then, in single precision, and in AMX's tiles.
     """
-    tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return device.type == "cpu" and (dtype == torch.float32 or tiles())
+    return device.type == "cpu" and (dtype == torch.float32 or _has_unit("_is_amx_tile_supported"))
 
 
 def available_bytes(device: str | torch.device) -> int | None:

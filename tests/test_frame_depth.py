@@ -1,5 +1,6 @@
 """Depth of single frames from outside, and the disguised frames that teach it."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -99,8 +100,9 @@ def test_a_file_that_holds_other_weights_is_named(tmp_path):
         load_frame_depth(path)
 
 
-def test_the_packaged_weights_are_small():
+def test_the_packaged_weights_are_small_and_those_of_their_card():
     assert WEIGHTS.stat().st_size < 8_000_000
+    assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() in (WEIGHTS.parent / "README.md").read_text()
 
 
 @pytest.mark.parametrize("disguised", [False, True])

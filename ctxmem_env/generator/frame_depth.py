@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
+from ctxmem_env.generator.stereo import BASELINE
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "frame_depth" / "frame_depth.safetensors"
 SIZE = 64  # pixels of a side; frames of another size are resized, and so is their depth
 WIDTHS, HEADS, LAYERS = (24, 48, 96, 192), 4, 3  # channels at 64, 32, 16 and 8 pixels a side, and of attention there
 _TYPICAL = 1.1  # mean log depth of true frames
 _SHAPE = 0.3  # by which frames that overlap differ in log depth where as a whole they agree
-_SAME_PLACE = 0.1  # metres between two cameras that see the same, but for what is very near
 
 
 class FrameDepth(nn.Module):
@@ -145,7 +145,7 @@ def agree_on_turns(depth: Tensor, doubt: Tensor, poses: Tensor, fov: Tensor) -> 
     # Of every frame's pixels (count, count, HW): what the others say of their depth, and how much that weighs.
     said, weight = depth.new_zeros(2, count, count, height * width).unbind()
     for i in range(count):
-        here = ((poses[:, :3] - poses[i, :3]).norm(dim=-1) < _SAME_PLACE).nonzero()[:, 0]
+        here = ((poses[:, :3] - poses[i, :3]).norm(dim=-1) <= BASELINE).nonzero()[:, 0]
         seen = (invert_rigid(to_world[here]) @ to_world[i])[:, :3, :3] @ rays[i]  # (n, 3, HW)
         z = seen[:, 2].clamp(min=0.05)
         place = seen[:, :2] / z[:, None] * focal(fov[here].float())[:, None, None] * upright

@@ -20,7 +20,7 @@ _AT_ONCE = 16  # frames
 _ALIKE, _APART = 2, 6  # frames that each is compared with: those most alike, and those with the best parallax
 _PARALLAX = 0.1  # of the depth, between two cameras: so much tells it best, and no pixel looks different for it
 _TURN = 0.3  # how much a parallax that is e times that, or an e-th of it, counts beside a turn
-_BASELINE = 0.1  # metres between two cameras, below which they see the same whatever the depth is
+BASELINE = 0.1  # metres between two cameras, below which they see the same whatever the depth is
 # Costs of a pixel, in units of its mean difference of colours in [0, 1]:
 _MOST = 0.2  # of a difference
 _ESTIMATE = 0.02  # of a depth that is e times the estimate, or an e-th of it
@@ -36,7 +36,7 @@ def refine_depth(frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> T
     frames (N, H, W, 3) uint8; depth (N, H, W); poses (N, 6); fov (N,) degrees. The estimate comes back where all
     cameras stand in one place.
     """
-    if not bool((torch.cdist(poses[:, :3].float(), poses[:, :3].float()) > _BASELINE).any()):
+    if not bool((torch.cdist(poses[:, :3].float(), poses[:, :3].float()) > BASELINE).any()):
         return depth
     logs = torch.linspace(math.log(NEAREST), math.log(FURTHEST), LEVELS, device=depth.device)
     colours = frames.movedim(-1, 1).float() / 255
@@ -64,7 +64,7 @@ class _Sight:
         height, width = colours.shape[2:]
         away = (poses[:, :3] - poses[number, :3]).norm(dim=-1)
         self.beside = _beside(number, poses, away, typical)
-        self.elsewhere = away[self.beside] > _BASELINE
+        self.elsewhere = away[self.beside] > BASELINE
         relative = invert_rigid(camera_to_world(poses[self.beside])) @ camera_to_world(poses[number])
         rays = pixel_rays(height, width, fov[number]).flatten(0, 1).mT  # (3, HW)
         directions = (relative[:, :3, :3] @ rays)[:, None]
@@ -116,7 +116,7 @@ def _beside(number: int, poses: Tensor, away: Tensor, typical: Tensor) -> Tensor
     turn = 1 - torch.cos(poses[:, 3] - poses[number, 3]) * torch.cos(poses[:, 4] - poses[number, 4])
     alike = (turn + away / typical).masked_fill(itself, torch.inf)
     parallax = turn + _TURN * (away / (_PARALLAX * typical)).log().abs()
-    parallax = parallax.masked_fill(away <= _BASELINE, torch.inf)
+    parallax = parallax.masked_fill(away <= BASELINE, torch.inf)
     orders = ((effort, effort.argsort()[:count]) for effort, count in ((alike, _ALIKE), (parallax, _APART)))
     return torch.cat([order[effort[order].isfinite()] for effort, order in orders]).unique()
 

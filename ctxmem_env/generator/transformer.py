@@ -18,7 +18,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from ctxmem_env.camera import Cameras, camera_to_world, cameras_at, constant, focal, full_precision, rays_of
+from ctxmem_env.camera import Cameras, camera_to_world, cameras_at, constant, focal, level, level_rays
 from ctxmem_env.device import is_host
 from ctxmem_env.generator.attention import (
     FrameAttention,
@@ -80,24 +80,6 @@ def _joined(one: tuple[Tensor, Tensor, Cameras, Tensor], other: tuple[Tensor, Te
 def _neutral(device: torch.device, dtype: torch.dtype) -> Tensor:
     """Shifts, scales and gates (6, 1) that leave a block as it is."""
     return torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0], [1.0]], device=device, dtype=dtype)
-
-
-def _level(poses: Tensor) -> Tensor:
-    """Poses (..., 6) that look ahead, whatever their yaw."""
-    level = poses.clone()
-    level[..., 3] = 0.0
-    return level
-
-
-@full_precision
-def level_rays(height: int, width: int, level: Tensor, focal: Tensor) -> Tensor:
-    """Unit rays (N, 3, H, W), ahead, left and up, of level cameras' matrices to the world (N, 4, 4).
-
-    Which way is up decides between floor and ceiling, and nothing else tells a token its row: rotary positions are
-    relative. focal (N,).
-    """
-    rays = F.normalize(rays_of(height, width, focal), dim=-1).flatten(1, 2)
-    return (rays @ level[:, :3, :3].mT).mT.unflatten(2, (height, width))
 
 
 def _spread(mask: Tensor, radius: int) -> Tensor:
@@ -221,7 +203,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         log_depth = depth.clamp(min=0.05).log()[:, None]
         if not self.config.lookup:
             log_depth = torch.zeros_like(log_depth)
-        rays = level_rays(self.config.height, self.config.width, camera_to_world(_level(poses)), focal(fov))
+        rays = level_rays(self.config.height, self.config.width, camera_to_world(level(poses)), focal(fov))
         inputs = torch.cat([frames, log_depth, rays], dim=1)
         x = self.embed_context(self._patches(inputs.to(self.embed_context.weight.dtype)))
         condition, rotary = self._condition(poses, fov), self._rotary(x)
@@ -257,9 +239,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             keys_values = keys_values.unflatten(0, (scenes, slots))
         targets = poses.shape[1]
         of_examples = poses[:, :0] if examples is None else examples[2]
-        groups = context_poses, poses, _level(poses), of_examples
+        groups = context_poses, poses, level(poses), of_examples
         cameras = cameras_at(torch.cat(groups, dim=1), fov)
-        context, views, level, of_examples = cameras.split(*(group.shape[1] for group in groups))
+        context, views, upright, of_examples = cameras.split(*(group.shape[1] for group in groups))
         hints = None
         if self.config.lookup:
             true = mask if given is None else mask & given
@@ -272,7 +254,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             thrown = splat(frames, depth, context, mask, views, given)
             hints = torch.cat([*thrown, *extend(*of_place, views)], dim=2)
         each_focal = views.focal[:, None].expand(-1, targets).flatten()
-        rays = level_rays(self.config.height, self.config.width, level.to_world.flatten(0, 1), each_focal)
+        rays = level_rays(self.config.height, self.config.width, upright.to_world.flatten(0, 1), each_focal)
         relative = relative_cameras(cameras.some(slice(slots + targets)), slots)
         context_cameras, to_view = relative[:, :slots], torch.linalg.inv(relative[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
