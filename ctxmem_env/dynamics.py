@@ -122,8 +122,10 @@ def sweep_points(
         radius: metres.
         last_confirms: the last frame is asked only where of several others one alone shows anything ahead.
     """
-    along = (points * direction[:, None, None]).sum(-1)
-    depth = radius**2 - (points.square().sum(-1) - along.square())
+    (x, y), (ahead_x, ahead_y) = points.unbind(-1), direction[:, :, None, None].unbind(1)
+    along = torch.addcmul(x * ahead_x, y, ahead_y)
+    beside = torch.addcmul(x * ahead_y, y, ahead_x, value=-1)
+    depth = radius**2 - beside.square()
     entry = torch.where(valid & (depth > 0) & (along > 0), along - depth.clamp_min(0).sqrt(), torch.inf)
     by_frame = entry.topk(min(_POINTS, entry.shape[2]), dim=2, largest=False).values[..., -1]
     asked = slice(None, -1) if last_confirms else slice(None)

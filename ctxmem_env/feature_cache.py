@@ -50,6 +50,7 @@ class FeatureCache:
         self._rows: OrderedDict[Key, int] = OrderedDict()
         self._free: list[int] = []
         self._pool: dict[str, Tensor] = {}
+        self._gathered: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -58,7 +59,8 @@ class FeatureCache:
         """Features (N, ...) for N keys; None stands for an empty slot, whose row is arbitrary.
 
         `encode` gets the positions in `keys` of the frames that are missing here and returns their features.
-        The number of different keys must not exceed `capacity`.
+        The number of different keys must not exceed `capacity`. The features are overwritten by the next call: for many
+        worlds they are large, and memory that is new to the process costs more than what is copied into it.
         """
         missing: dict[Key, int] = {}
         for position, key in enumerate(keys):
@@ -68,9 +70,13 @@ class FeatureCache:
                 missing.setdefault(key, position)
         if missing:
             self._store(list(missing), encode(list(missing.values())))
-        rows = [0 if key is None else self._rows[key] for key in keys]
-        at = torch.tensor(rows)
-        return {name: pool.index_select(0, at.to(pool.device)) for name, pool in self._pool.items()}
+        at = torch.tensor([0 if key is None else self._rows[key] for key in keys])
+        for name, pool in self._pool.items():
+            out = self._gathered.get(name)
+            if out is None or len(out) != len(at):
+                self._gathered[name] = out = pool.new_empty(len(at), *pool.shape[1:])
+            torch.index_select(pool, 0, at.to(pool.device), out=out)
+        return dict(self._gathered)
 
     def drop(self, world: int) -> None:
         """Forget every frame of one world."""

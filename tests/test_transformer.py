@@ -258,6 +258,9 @@ def test_attention_equals_the_formula_token_by_token():
         keys, values = RememberedFrames.from_reference(encoded_past[None], of_context[None])
         allowed = mask.repeat_interleave(tokens)[None, None, None]
         found = attention(x, rotary, Remembered(keys, values, allowed, torch.linalg.inv(of_views), nowhere))
+        # The first view is the reference, and needs no matrix where it is the only one.
+        alone = attention(x[:1], rotary, Remembered(keys, values, allowed, None, nowhere))
+        torch.testing.assert_close(alone, found[:1])
 
         q, k, v = attention.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = attention.query_and_key(torch.stack([q, k]), rotary)

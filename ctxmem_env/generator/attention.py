@@ -71,14 +71,15 @@ def _for_all_vectors(matrices: Tensor, count: int) -> Tensor:
 class Remembered:
     """What the views of B scenes read in one layer, all seen from each scene's reference camera.
 
-    keys, values (B, heads, n, c); mask (B, 1, 1, n), None for all; to_view (B S, 4, 4): P P_reference^-1 of S views;
-    nowhere (2, heads, 1, c): a key and value that every view has beside its own, in its own frame.
+    keys, values (B, heads, n, c); mask (B, 1, 1, n), None for all; to_view (B S, 4, 4): P P_reference^-1 of S views,
+    None where each scene has one, which is the reference; nowhere (2, heads, 1, c): a key and value that every view has
+    beside its own, in its own frame.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor | None
-    to_view: Tensor
+    to_view: Tensor | None
     nowhere: Tensor
 
 
@@ -115,11 +116,22 @@ class FrameAttention(nn.Module):
         """x (N, tokens, dim); with `remembered`, N = B S and all views of a scene read the same keys and values."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         (q, k), v = self.query_and_key(qkv[:2], rotary), qkv[2]
-        if remembered is None:
-            return self.out(((q @ k.transpose(-1, -2)).softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
-        scenes, tokens = len(remembered.keys), x.shape[1]
-        nowhere = remembered.nowhere[:, None].expand(-1, len(x), -1, -1, -1)
-        k, v = (torch.cat([n.to(own), own], dim=2) for n, own in zip(nowhere, (k, v), strict=True))
+        if remembered is not None:
+            nowhere = remembered.nowhere[:, None].expand(-1, len(x), -1, -1, -1)
+            k, v = (torch.cat([n.to(own), own], dim=2) for n, own in zip(nowhere, (k, v), strict=True))
+            if remembered.to_view is not None:
+                return self.out(self._read_together(q, k, v, remembered).transpose(1, 2).flatten(2))
+            own = k.shape[2]
+            k, v = torch.cat([k, remembered.keys.to(k)], dim=2), torch.cat([v, remembered.values.to(v)], dim=2)
+        scores = q @ k.transpose(-1, -2)
+        if remembered is not None and remembered.mask is not None:
+            scores[..., own:].masked_fill_(~remembered.mask, -1e4)
+        return self.out((scores.softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
+
+    @staticmethod
+    def _read_together(q: Tensor, k: Tensor, v: Tensor, remembered: Remembered) -> Tensor:
+        """What queries (B S, heads, tokens, c) find among their view's own keys and those of its scene."""
+        scenes, tokens = len(remembered.keys), q.shape[2]
 
         def together(x: Tensor) -> Tensor:  # (B S, heads, tokens, c) -> (B, heads, S tokens, c)
             return x.unflatten(0, (scenes, -1)).transpose(1, 2).flatten(2, 3)
@@ -133,8 +145,7 @@ class FrameAttention(nn.Module):
         reading = apart(reading if remembered.mask is None else reading.masked_fill(~remembered.mask, -1e4))
         scores = torch.cat([q @ k.transpose(-1, -2), reading], dim=-1).softmax(-1, dtype=v.dtype)
         own, reading = scores.split([k.shape[2], reading.shape[-1]], dim=-1)
-        found = turn_by_camera(apart(together(reading) @ remembered.values.to(v)), to_view)
-        return self.out((own @ v + found).transpose(1, 2).flatten(2))
+        return own @ v + turn_by_camera(apart(together(reading) @ remembered.values.to(v)), to_view)
 
 
 class RememberedFrames(nn.Module):

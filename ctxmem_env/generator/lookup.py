@@ -259,8 +259,7 @@ def locate(
     points = torch.addcmul(offsets, directions, distance)
     image, z = _project(points, views.focal)  # (B, S, k, 2, HW), (B, S, k, HW)
     image = image * image.new_tensor([[1.0], [width / height]])
-    inside = image.abs() < 1
-    visible = (z > MIN_DEPTH) & inside[..., 0, :] & inside[..., 1, :] & mask[:, None, :, None]
+    visible = (z > MIN_DEPTH) & (image.abs().amax(-2) < 1) & mask[:, None, :, None]
     with torch.no_grad():
         log_z = z.clamp(min=MIN_DEPTH).log()
         grid = image.transpose(1, 2).flatten(0, 1).clamp(-2, 2).mT  # (B k, S, HW, 2)
@@ -294,13 +293,13 @@ def fetch(frames: Tensor, image: Tensor, slot: Tensor) -> Tensor:
 
     slot int64 (B, S, n, H, W) names the n frames that each pixel is looked up in.
     """
-    batch, slots, _, height, _ = frames.shape
+    slots, height = frames.shape[1], frames.shape[3]
     each = slot[:, :, :, None].expand(-1, -1, -1, 2, -1, -1)
     x, y = image.gather(2, each).clamp(-1, 1).unbind(3)
     # All frames below each other, with room between them for the kernel: one frame with n times as many pixels.
-    tall = height + 2 * _MARGIN
-    atlas = F.pad(frames.flatten(0, 1), (0, 0, _MARGIN, _MARGIN), mode="replicate").unflatten(0, (batch, slots))
-    atlas = atlas.transpose(1, 2).flatten(2, 3)
+    tall, frames = height + 2 * _MARGIN, frames.transpose(1, 2)
+    above, below = ([rim] * _MARGIN for rim in (frames[..., :1, :], frames[..., -1:, :]))
+    atlas = torch.cat([*above, frames, *below], dim=3).flatten(2, 3)
     row = slot * tall + _MARGIN + (y + 1) * (height / 2)  # in pixels from the top
     grid = torch.stack([x, row * (2 / (slots * tall)) - 1], dim=-1).flatten(1, 3)
     # A sharper kernel than for depth, since colours are copied again and again; depth would ring at its edges.

@@ -256,7 +256,9 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         each_focal = views.focal[:, None].expand(-1, targets).flatten()
         rays = level_rays(self.config.height, self.config.width, upright.to_world.flatten(0, 1), each_focal)
         relative = relative_cameras(cameras.some(slice(slots + targets)), slots)
-        context_cameras, to_view = relative[:, :slots], torch.linalg.inv(relative[:, slots:].flatten(0, 1))
+        context_cameras, to_view = relative[:, :slots], None
+        if targets > 1:
+            to_view = torch.linalg.inv(relative[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
         whole = is_host(mask) and bool(mask.all())
         mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
