@@ -116,36 +116,50 @@ class FrameAttention(nn.Module):
         """x (N, tokens, dim); with `remembered`, N = B S and all views of a scene read the same keys and values."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         (q, k), v = self.query_and_key(qkv[:2], rotary), qkv[2]
-        if remembered is not None:
+        if remembered is None:
+            found = _attend(q, k, v)
+        else:
             nowhere = remembered.nowhere[:, None].expand(-1, len(x), -1, -1, -1)
-            k, v = (torch.cat([n.to(own), own], dim=2) for n, own in zip(nowhere, (k, v), strict=True))
-            if remembered.to_view is not None:
-                return self.out(self._read_together(q, k, v, remembered).transpose(1, 2).flatten(2))
-            own = k.shape[2]
-            k, v = torch.cat([k, remembered.keys.to(k)], dim=2), torch.cat([v, remembered.values.to(v)], dim=2)
-        scores = q @ k.transpose(-1, -2)
-        if remembered is not None and remembered.mask is not None:
-            scores[..., own:].masked_fill_(~remembered.mask, -1e4)
-        return self.out((scores.softmax(-1, dtype=v.dtype) @ v).transpose(1, 2).flatten(2))
+            own = [[n.to(its), its] for n, its in zip(nowhere, (k, v), strict=True)]
+            read = _read_alone if remembered.to_view is None else _read_together
+            found = read(q, *own, remembered)
+        return self.out(found.transpose(1, 2).flatten(2))
 
-    @staticmethod
-    def _read_together(q: Tensor, k: Tensor, v: Tensor, remembered: Remembered) -> Tensor:
-        """What queries (B S, heads, tokens, c) find among their view's own keys and those of its scene."""
-        scenes, tokens = len(remembered.keys), q.shape[2]
 
-        def together(x: Tensor) -> Tensor:  # (B S, heads, tokens, c) -> (B, heads, S tokens, c)
-            return x.unflatten(0, (scenes, -1)).transpose(1, 2).flatten(2, 3)
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    scores = q @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -1e4)
+    return scores.softmax(-1, dtype=v.dtype) @ v
 
-        def apart(x: Tensor) -> Tensor:
-            return x.unflatten(2, (-1, tokens)).transpose(1, 2).flatten(0, 1)
 
-        # With M = P P_reference^-1: q . (M k) = (M^T q) . k, and what is found there comes back by M.
-        to_view = remembered.to_view
-        reading = together(turn_by_camera(q, to_view.mT)) @ remembered.keys.to(q).transpose(-1, -2)
-        reading = apart(reading if remembered.mask is None else reading.masked_fill(~remembered.mask, -1e4))
-        scores = torch.cat([q @ k.transpose(-1, -2), reading], dim=-1).softmax(-1, dtype=v.dtype)
-        own, reading = scores.split([k.shape[2], reading.shape[-1]], dim=-1)
-        return own @ v + turn_by_camera(apart(together(reading) @ remembered.values.to(v)), to_view)
+def _read_alone(q: Tensor, k: list[Tensor], v: list[Tensor], remembered: Remembered) -> Tensor:
+    """What queries (B, heads, tokens, c) of one view a scene find among its own keys and those of the scene."""
+    k, v = torch.cat([*k, remembered.keys.to(q)], dim=2), torch.cat([*v, remembered.values.to(v[-1])], dim=2)
+    mask = remembered.mask
+    if mask is not None:
+        mask = F.pad(mask, (k.shape[2] - mask.shape[-1], 0), value=True)
+    return _attend(q, k, v, mask)
+
+
+def _read_together(q: Tensor, k: list[Tensor], v: list[Tensor], remembered: Remembered) -> Tensor:
+    """What queries (B S, heads, tokens, c) of S views a scene find among their own keys and those of the scene."""
+    k, v = torch.cat(k, dim=2), torch.cat(v, dim=2)
+    scenes, tokens = len(remembered.keys), q.shape[2]
+
+    def together(x: Tensor) -> Tensor:  # (B S, heads, tokens, c) -> (B, heads, S tokens, c)
+        return x.unflatten(0, (scenes, -1)).transpose(1, 2).flatten(2, 3)
+
+    def apart(x: Tensor) -> Tensor:
+        return x.unflatten(2, (-1, tokens)).transpose(1, 2).flatten(0, 1)
+
+    # With M = P P_reference^-1: q . (M k) = (M^T q) . k, and what is found there comes back by M.
+    to_view = remembered.to_view
+    reading = together(turn_by_camera(q, to_view.mT)) @ remembered.keys.to(q).transpose(-1, -2)
+    reading = apart(reading if remembered.mask is None else reading.masked_fill(~remembered.mask, -1e4))
+    scores = torch.cat([q @ k.transpose(-1, -2), reading], dim=-1).softmax(-1, dtype=v.dtype)
+    own, reading = scores.split([k.shape[2], reading.shape[-1]], dim=-1)
+    return own @ v + turn_by_camera(apart(together(reading) @ remembered.values.to(v)), to_view)
 
 
 class RememberedFrames(nn.Module):
