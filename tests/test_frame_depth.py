@@ -36,8 +36,8 @@ def network():
 def test_frames_of_validation_scenes_have_about_their_true_depth(network, size):
     errors = []
     for seed in range(1_000_100, 1_000_108):
-        frames, depth, _ = turn(seed, size=size)
-        found, doubt = depth_of_frames(network, frames, torch.full((8,), DEFAULT_FOV))
+        frames, depth, poses = turn(seed, size=size)
+        found, doubt = depth_of_frames(network, frames, poses, torch.full((8,), DEFAULT_FOV))
         assert doubt.shape == depth.shape
         assert found.shape == depth.shape and bool((found > 0).all())
         errors.append(median_error(found, depth))
@@ -45,14 +45,37 @@ def test_frames_of_validation_scenes_have_about_their_true_depth(network, size):
 
 
 def test_a_narrower_lens_makes_the_same_picture_further_away(network):
-    frames, _, _ = turn(1_000_110)
-    wide, narrow = (depth_of_frames(network, frames, torch.full((8,), fov))[0].median() for fov in (90.0, 60.0))
+    frames, _, poses = turn(1_000_110)
+    wide, narrow = (depth_of_frames(network, frames, poses, torch.full((8,), fov))[0].median() for fov in (90.0, 60.0))
     assert narrow > 1.15 * wide
 
 
 def test_frames_that_are_not_square_keep_their_shape(network):
-    frames = turn(1_000_111)[0][:, 8:-8]
-    assert depth_of_frames(network, frames, torch.full((8,), DEFAULT_FOV))[0].shape == (8, 48, 64)
+    frames, _, poses = turn(1_000_111)
+    assert depth_of_frames(network, frames[:, 8:-8], poses, torch.full((8,), DEFAULT_FOV))[0].shape == (8, 48, 64)
+
+
+def test_frames_of_one_place_help_each_other_and_those_of_other_places_do_not(network):
+    apart, together = [], []
+    for seed in range(1_000_120, 1_000_128):
+        frames, depth, poses = turn(seed)
+        fov, elsewhere = torch.full((8,), DEFAULT_FOV), poses.clone()
+        elsewhere[:, 0] += 5.0 * torch.arange(8)
+        single = torch.cat(
+            [depth_of_frames(network, *(part[i : i + 1] for part in (frames, poses, fov)))[0] for i in range(8)]
+        )
+        torch.testing.assert_close(depth_of_frames(network, frames, elsewhere, fov)[0], single, rtol=1e-3, atol=1e-3)
+        apart.append(median_error(single, depth))
+        together.append(median_error(depth_of_frames(network, frames, poses, fov)[0], depth))
+    assert np.mean(together) < 0.9 * np.mean(apart)
+
+
+def test_only_how_a_frame_is_turned_towards_the_others_matters(network):
+    """A turn of the whole world about the vertical, and the place of it, change little."""
+    frames, depth, poses = turn(1_000_130)
+    moved = poses + torch.tensor([30.0, -20.0, 0.0, 2.0, 0.0, 0.0])
+    found, other = (depth_of_frames(network, frames, p, torch.full((8,), DEFAULT_FOV))[0] for p in (poses, moved))
+    assert median_error(found, other) < 0.3 * median_error(found, depth)
 
 
 def test_frames_from_one_place_agree_on_what_they_see_of_the_same():
@@ -96,7 +119,7 @@ def test_frames_from_places_apart_keep_their_estimates():
 def test_a_file_that_holds_other_weights_is_named(tmp_path):
     path = tmp_path / "depth.safetensors"
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"holds no weights of this network .*training\.frame_depth"):
+    with pytest.raises(ValueError, match=r"holds no weights of FrameDepth .*training\.frame_depth"):
         load_frame_depth(path)
 
 
@@ -105,12 +128,26 @@ def test_the_packaged_weights_are_small_and_those_of_their_card():
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() in (WEIGHTS.parent / "README.md").read_text()
 
 
+def test_what_was_mirrored_is_still_a_turn_on_the_spot():
+    """Frames of a place see the same where they overlap, so their depth agrees already."""
+    turns = 0
+    for number in range(2):
+        batch = DisguisedFrames(1)[number]
+        for log_depth, poses, spread in zip(batch["log_depth"], batch["poses"], batch["spread"], strict=True):
+            if not (poses[:, :3] == poses[0, :3]).all():
+                continue
+            turns += 1
+            depth, fov = log_depth.exp(), torch.rad2deg(2 * spread[:, 0].atan())
+            assert median_error(agree_on_turns(depth, torch.zeros_like(depth), poses, fov), depth) < 0.03
+    assert turns >= 4
+
+
 @pytest.mark.parametrize("disguised", [False, True])
 def test_a_batch_is_a_function_of_its_number(disguised):
     one, other = DisguisedFrames(0, disguised=disguised)[3], DisguisedFrames(0, disguised=disguised)[3]
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not torch.equal(one["pictures"], DisguisedFrames(0, disguised=disguised)[4]["pictures"])
-    assert one["pictures"].shape == (64, 3, 64, 64) and one["log_depth"].shape == (64, 64, 64)
+    assert one["pictures"].shape == (8, 8, 3, 64, 64) and one["log_depth"].shape == (8, 8, 64, 64)
     assert one["pictures"].abs().max() <= 1 and one["log_depth"].isfinite().all()
 
 

@@ -159,7 +159,7 @@ def test_weights_that_are_none_are_refused(tmp_path, damage):
         save_file({"weight": torch.zeros(2)}, path)
     elif damage == "truncated":
         path.write_bytes(WEIGHTS.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"features: .*some\.safetensors holds no weights .*train_features"):
+    with pytest.raises(ValueError, match=r"some\.safetensors holds no weights of FrameFeatures .*train_features"):
         load_features(path)
 
 

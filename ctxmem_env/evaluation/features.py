@@ -10,10 +10,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ctxmem_env.half_file import load_half
 from ctxmem_env.scenes import STYLES
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "frame_features" / "frame_features.safetensors"
@@ -58,15 +57,7 @@ class FrameFeatures(nn.Module):
 
 def load_features(path: str | Path = WEIGHTS) -> FrameFeatures:
     """The trained network. Raises ValueError for a file that is not one."""
-    network = FrameFeatures()
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"features: {path} holds no weights of this network ({type(error).__name__}); make it anew with "
-            "`python -m ctxmem_env.evaluation.train_features`"
-        ) from error
-    return network.eval().requires_grad_(False)
+    return load_half(FrameFeatures(), path, "ctxmem_env.evaluation.train_features")
 
 
 @torch.no_grad()

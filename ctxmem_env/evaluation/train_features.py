@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxmem_env.atomic import open_whole
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.errors import check_integer
 from ctxmem_env.evaluation.features import LAYOUTS, SIZE, WEIGHTS, FrameFeatures
+from ctxmem_env.half_file import save_half
 from ctxmem_env.scenes import STYLES, build_scene, render, spawn, split_seeds, stack_scenes, tour
 
 _AT_ONCE = 32  # scenes rendered in one call
@@ -91,8 +90,7 @@ def train_features(
         features = torch.cat([network(part) for part in frames.split(256)])
         network.mean.copy_(features.mean(0))
         network.deviation.copy_(features.std(0))
-    with open_whole(out) as file:
-        file.write(save({name: value.half().contiguous() for name, value in network.state_dict().items()}))
+    save_half(network, out)
     return {
         "out": str(out),
         "frames": len(frames),

@@ -1,4 +1,4 @@
-"""Depth of single frames: a small network for pictures that come from outside and bring none.
+"""Depth of frames by what they show: a small network for pictures that come from outside and bring none.
 
 Its only task is depth, and what it was trained on (`ctxmem_env.training.frame_depth`) is disguised in ways that no
 world of the environment is, so it holds for more kinds of places than the generator's own eye for depth does. Scale
@@ -11,25 +11,30 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
 from ctxmem_env.generator.stereo import BASELINE
+from ctxmem_env.half_file import load_half
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "frame_depth" / "frame_depth.safetensors"
 SIZE = 64  # pixels of a side; frames of another size are resized, and so is their depth
 WIDTHS, HEADS, LAYERS = (24, 48, 96, 192), 4, 3  # channels at 64, 32, 16 and 8 pixels a side, and of attention there
+_FINER = 4.0  # radians a radian: two rays are told apart better by sines that turn faster than they do
 _TYPICAL = 1.1  # mean log depth of true frames
+_EXACT = "donot_use_mm_for_euclid_dist"  # the faster way subtracts squares, and loses centimetres far from the origin
 _SHAPE = 0.3  # by which frames that overlap differ in log depth where as a whole they agree
 
 
 class FrameDepth(nn.Module):
-    """Log depth (N, 64, 64), in metres, of pictures (N, 3, 64, 64) in [-1, 1] seen under `spread` (N, 2), and doubt.
+    """Log depth (S, V, 64, 64), in metres, of V pictures (S, V, 3, 64, 64) in [-1, 1] of each of S scenes, and doubt.
 
-    A U-Net with attention where it is smallest. spread: the tangents of half the field of view, across and upright.
-    doubt (N, 64, 64): the log of the error of log depth that is to be expected, in [-4, 1].
+    A U-Net with attention where it is smallest: among the patches of a picture, and among those of all that were taken
+    from one place. A wall that fills a picture may be any size, but the picture beside it sees the floor.
+
+    spread (S, V, 2): the tangents of half the field of view, across and upright. poses (S, V, 6), of which only who
+    stands where someone else does, and where each looks, are of any effect.
+    doubt (S, V, 64, 64): the log of the error of log depth that is to be expected, in [-4, 1].
     """
 
     def __init__(self) -> None:
@@ -43,6 +48,7 @@ class FrameDepth(nn.Module):
             nn.TransformerEncoderLayer(WIDTHS[-1], HEADS, 3 * WIDTHS[-1], 0.0, F.gelu, 1e-5, True, True)
             for _ in range(LAYERS)
         )
+        self.across = nn.ModuleList(_Across(WIDTHS[-1]) for _ in range(LAYERS - 1))
         self.up = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in reversed(pairs))
         # At full size a block would cost as much as all the rest of the way back.
         self.back = nn.ModuleList([*(_Block(a) for a in reversed(WIDTHS[1:-1])), nn.Identity()])
@@ -51,19 +57,25 @@ class FrameDepth(nn.Module):
         nn.init.normal_(self.place, std=0.02)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, pictures: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.silu(self.stem(torch.cat([pictures, _directions(spread)], dim=1)))
+    def forward(self, pictures: Tensor, spread: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
+        scenes, views = pictures.shape[:2]
+        together = torch.cdist(poses[..., :3], poses[..., :3], compute_mode=_EXACT) <= BASELINE
+        rays = _rays(poses, spread).flatten(1, 2)
+        pictures, spread = pictures.flatten(0, 1), spread.flatten(0, 1)
+        x = F.silu(self.stem(torch.cat([pictures, _directions(spread, SIZE)], dim=1)))
         kept = []
         for down, blocks in zip(self.down, self.on_the_way, strict=True):
             kept.append(x)
             x = blocks(down(x))
         tokens = x.flatten(2).mT + self.place
-        for layer in self.attend:
+        for layer, across in zip(self.attend, [*self.across, None], strict=True):
             tokens = layer(tokens)
+            if across is not None:
+                tokens = across(tokens.unflatten(0, (scenes, views)), rays, together).flatten(0, 1)
         x = tokens.mT.unflatten(2, x.shape[2:])
         for up, block, beside in zip(self.up, self.back, reversed(kept), strict=True):
             x = block(F.interpolate(up(x), scale_factor=2.0, mode="nearest") + beside)
-        log_depth, doubt = self.out(F.silu(self.norm(x))).unbind(1)
+        log_depth, doubt = self.out(F.silu(self.norm(x))).unflatten(0, (scenes, views)).unbind(2)
         return log_depth + _TYPICAL, doubt.clamp(-4, 1)
 
 
@@ -80,24 +92,50 @@ class _Block(nn.Module):
         return x + self.two(F.silu(self.one(F.silu(self.norm(x)))))
 
 
-def _directions(spread: Tensor) -> Tensor:
-    """Tangents of the angles (N, 2, 64, 64) under which each pixel is seen, to the right and down."""
-    line = (torch.arange(SIZE, device=spread.device) * 2 + 1) / SIZE - 1
-    across, down = spread[:, :1, None] * line, spread[:, 1:, None] * line
-    return torch.stack([across.expand(-1, SIZE, -1), down.mT.expand(-1, -1, SIZE)], dim=1)
+class _Across(nn.Module):
+    """Attention among the patches of all pictures of one place, which know where in the world they are looked for."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.rays = nn.Linear(9, channels, bias=False)
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, tokens: Tensor, rays: Tensor, together: Tensor) -> Tensor:
+        """tokens (S, V, P, C), rays (S, V * P, 9) of these patches, together (S, V, V) bool: from one place."""
+        views, patches = tokens.shape[1:3]
+        x = self.norm(tokens).flatten(1, 2) + self.rays(rays)
+        heads = self.query_key_value(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        mask = together.repeat_interleave(patches, 1).repeat_interleave(patches, 2)[:, None]
+        found = F.scaled_dot_product_attention(*heads, attn_mask=mask)
+        return tokens + self.out(found.transpose(1, 2).flatten(2)).unflatten(1, (views, patches))
+
+
+def _directions(spread: Tensor, size: int) -> Tensor:
+    """Tangents of the angles (..., 2, size, size) under which each pixel is seen, to the right and down."""
+    line = (torch.arange(size, device=spread.device) * 2 + 1) / size - 1
+    across, down = spread[..., :1, None] * line, spread[..., 1:, None] * line
+    shape = *spread.shape[:-1], size, size
+    return torch.stack([across.expand(shape), down.mT.expand(shape)], dim=-3)
+
+
+@full_precision
+def _rays(poses: Tensor, spread: Tensor) -> Tensor:
+    """Where in the world each of the 8 x 8 patches of a view (S, V) lies: unit rays and their finer sines (..., 64, 9).
+
+    Frames of a turn agree on it, and all know how far above or below the horizon they look.
+    """
+    ahead = F.pad(_directions(spread, SIZE // 8).flatten(-2), (0, 0, 0, 1), value=1.0)
+    rays = F.normalize(camera_to_world(poses)[..., :3, :3] @ ahead, dim=-2).mT
+    return torch.cat([rays, (_FINER * rays).sin(), (_FINER * rays).cos()], dim=-1)
 
 
 def load_frame_depth(path: str | Path = WEIGHTS) -> FrameDepth:
     """The trained network. Raises ValueError for a file that is not one."""
-    network = FrameDepth()
-    try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"frame_depth: {path} holds no weights of this network ({type(error).__name__}); make it anew with "
-            "`python -m ctxmem_env.training.frame_depth`"
-        ) from error
-    return network.eval().requires_grad_(False)
+    return load_half(FrameDepth(), path, "ctxmem_env.training.frame_depth")
 
 
 @functools.lru_cache(maxsize=4)
@@ -108,20 +146,21 @@ def packaged_frame_depth(device: torch.device) -> FrameDepth:
 
 @torch.no_grad()
 @full_precision
-def depth_of_frames(network: FrameDepth, frames: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (N, H, W), in metres, of frames (N, H, W, 3) uint8, each judged alone, and doubt as of `FrameDepth`.
+def depth_of_frames(network: FrameDepth, frames: Tensor, poses: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth (N, H, W), in metres, of frames (N, H, W, 3) uint8 of one scene, and doubt as of `FrameDepth`.
 
+    poses (N, 6): frames from one place are judged together, up to 64 that follow each other.
     fov (N,): horizontal fields of view in degrees.
     """
     height, width = frames.shape[1:3]
     across = 1 / focal(fov.float())
     spread = torch.stack([across, across * height / width], dim=1)
     found = []
-    for part, seen in zip(frames.split(64), spread.split(64), strict=True):
+    for part, seen, seen_from in zip(frames.split(64), spread.split(64), poses.float().split(64), strict=True):
         pictures = part.movedim(-1, 1).float() / 127.5 - 1
         if (height, width) != (SIZE, SIZE):
             pictures = F.interpolate(pictures, (SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
-        both = torch.stack(network(pictures, seen), dim=1)
+        both = torch.cat(network(pictures[None], seen[None], seen_from[None])).movedim(0, 1)
         if (height, width) != (SIZE, SIZE):
             both = F.interpolate(both, (height, width), mode="bilinear", align_corners=False)
         found.append(both)

@@ -100,17 +100,18 @@ class SceneGenerator(DiffusionPipeline):
 
     @torch.no_grad()
     def estimate_depth(self, frames: Tensor, poses: Tensor, fov: Tensor) -> Tensor:
-        """See `Generator.estimate_depth`: first what a network sees in each frame alone, see `frame_depth`.
+        """See `Generator.estimate_depth`: first what a network sees in the frames of each place, see `frame_depth`.
 
-        Frames that were seen from one place then agree, so that a world has no seams. Where cameras stand in several
+        These then agree to the pixel, so that a world has no seams. Where cameras stand in several
         places, the frames tell by their parallax, see `stereo.refine_depth`. That takes about a tenth of a second a
         frame on a CPU, so the last answer is kept: episodes in a capture begin with the same frames again and again.
         """
         asked = frames, poses, fov
         if self._estimated is not None and all(map(_same, asked, self._estimated[0])):
             return self._estimated[1].clone()
-        alone = depth_of_frames(packaged_frame_depth(self.device), frames.to(self.device), fov.to(self.device))
-        depth = agree_on_turns(*alone, poses.to(self.device), fov.to(self.device))
+        cameras = poses.to(self.device), fov.to(self.device)
+        found = depth_of_frames(packaged_frame_depth(self.device), frames.to(self.device), *cameras)
+        depth = agree_on_turns(*found, *cameras)
         if self.transformer.config.lookup:
             depth = refine_depth(frames, depth, poses, fov)
         self._estimated = tuple(part.clone() for part in asked), depth

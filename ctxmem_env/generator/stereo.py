@@ -23,7 +23,7 @@ _TURN = 0.3  # how much a parallax that is e times that, or an e-th of it, count
 BASELINE = 0.1  # metres between two cameras, below which they see the same whatever the depth is
 # Costs of a pixel, in units of its mean difference of colours in [0, 1]:
 _MOST = 0.2  # of a difference
-_ESTIMATE = 0.02  # of a depth that is e times the estimate, or an e-th of it
+_ESTIMATE = 0.02  # of a depth that is e times the estimate, or an e-th of it, beside one frame that was compared
 _DISAGREEING = 0.1  # of a depth that no other frame has; half of it at a difference of 7 %
 _STEP, _EDGE = 0.04, 0.3  # of neighbours that are one level apart, or more, where both have the same colour
 
@@ -48,8 +48,9 @@ def refine_depth(frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> T
         return (_Sight(i, colours, *cameras, logs, typical[i]) for i in range(len(frames)))
 
     # In half precision, for those of a long capture are many: half a megabyte a frame of 64 x 64 pixels.
-    cost = torch.stack([sight.difference().half() for sight in sights()])
-    cost += _ESTIMATE * (logs[:, None, None] - estimate[:, None]).abs().clamp_(max=2.0)
+    compared = [(sight.difference().half(), sight.witnesses()) for sight in sights()]
+    cost, witnesses = map(torch.stack, zip(*compared, strict=True))
+    cost += (_ESTIMATE / witnesses)[:, None] * (logs[:, None, None] - estimate[:, None]).abs().clamp_(max=2.0)
     found = _smoothest(cost, colours, logs, estimate)
     for own, sight in zip(cost, sights(), strict=True):
         own += _DISAGREEING * sight.disagreement(found)
@@ -97,6 +98,13 @@ class _Sight:
         counted = torch.arange(len(order), device=order.device)[:, None, None, None] < count
         least = order.where(counted, 0.0).sum(0) / count.clamp(min=1)
         return _unbiased(least, inside.any(0))
+
+    def witnesses(self) -> Tensor:
+        """How many frames from elsewhere look at a pixel (H, W), at least one.
+
+        A difference is a mean of theirs, so the more they are, the less an estimate counts beside it.
+        """
+        return self.inside[self.elsewhere].sum(0).amax(0).clamp(min=1)
 
     def disagreement(self, log_depth: Tensor) -> Tensor:
         """Share of the frames beside it that have another depth there, (levels, H, W), given that of all frames."""

@@ -181,7 +181,7 @@ def estimate_context(batch: dict[str, Tensor]) -> None:
     network, depth = packaged_frame_depth(known.device), known.clone()
     for i in unknown.any(1).nonzero()[:, 0].tolist():
         there, new, each = mask[i], unknown[i], fov[i].expand(len(mask[i]))
-        depth[i, new] = depth_of_frames(network, frames[i, new], each[new])[0].to(known)
+        depth[i, new] = depth_of_frames(network, frames[i, new], poses[i, new], each[new])[0].to(known)
         depth[i, there] = refine_depth(frames[i, there], depth[i, there], poses[i, there], each[there])
     unknown[::2, 0] = False
     batch["context_depth"] = torch.where(unknown[..., None, None], depth, known)

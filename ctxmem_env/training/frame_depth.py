@@ -17,16 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ctxmem_env.atomic import open_whole
 from ctxmem_env.camera import focal
 from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.frame_depth import SIZE, WEIGHTS, FrameDepth, load_frame_depth
+from ctxmem_env.half_file import save_half
 from ctxmem_env.scenes import Scene, build_scene, random_walk, render, spawn, split_seeds, stack_scenes, tour
 from ctxmem_env.scenes.textures import TEXTURES
 from ctxmem_env.training.data import batches, to_float
@@ -34,10 +33,14 @@ from ctxmem_env.training.data import batches, to_float
 _SCENES, _VIEWS = 8, 8  # of a batch
 _NUM_TEXTURES = TEXTURES["mosaic"][0]  # those after are of styles that are held out
 _FURTHEST = 60.0  # metres
+_MIRROR = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])  # of a pose, where left and right change places
 
 
 class DisguisedFrames(Dataset):
-    """Batch `number` of a run: pictures (64, 3, 64, 64) in [-1, 1], spread (64, 2), log depth (64, 64, 64)."""
+    """Batch `number` of a run, 8 views of each of 8 scenes, as `FrameDepth` takes them.
+
+    pictures (8, 8, 3, 64, 64) in [-1, 1], spread (8, 8, 2), poses (8, 8, 6), log_depth (8, 8, 64, 64).
+    """
 
     def __init__(self, seed: int, split: str = "train", disguised: bool = True) -> None:
         self.seed, self.seeds, self.disguised = seed, split_seeds(split), disguised
@@ -56,20 +59,26 @@ class DisguisedFrames(Dataset):
             scenes.append(scene)
             poses.append(views)
             fov.append(90.0 if rng.random() < 0.3 else rng.uniform(45, 100))
-        angles = torch.tensor(fov, dtype=torch.float32)
-        frames, depth = render(stack_scenes(scenes), torch.stack(poses), angles, SIZE, SIZE)
-        pictures, depth = to_float(frames.flatten(0, 1)), depth.flatten(0, 1).clamp(0.05, _FURTHEST)
+        angles, poses = torch.tensor(fov, dtype=torch.float32), torch.stack(poses)
+        frames, depth = render(stack_scenes(scenes), poses, angles, SIZE, SIZE)
+        pictures, depth = to_float(frames), depth.clamp(0.05, _FURTHEST)
         if self.disguised:
-            pictures, depth = _developed(pictures, depth, rng)
-        spread = (1 / focal(angles)).repeat_interleave(_VIEWS)[:, None].expand(-1, 2)
-        return {"pictures": pictures, "spread": spread, "log_depth": depth.log()}
+            pictures = _developed(pictures, depth, rng)
+            for scene in np.flatnonzero(rng.random(_SCENES) < 0.5):
+                pictures[scene], depth[scene] = pictures[scene].flip(-1), depth[scene].flip(-1)
+                poses[scene] *= _MIRROR
+        spread = (1 / focal(angles))[:, None, None].expand(-1, _VIEWS, 2)
+        return {"pictures": pictures, "spread": spread, "poses": poses, "log_depth": depth.log()}
 
 
 def _views(scene: Scene, rng: np.random.Generator) -> Tensor:
     """Poses (8, 6): a turn on the spot, where worlds open, or looks from a walk."""
     if rng.random() < 0.5:
         start = spawn(scene, rng) if rng.random() < 0.5 else random_walk(scene, 12, rng)[-1]
-        return tour(scene, _VIEWS, rng, start).float()
+        poses = tour(scene, _VIEWS, rng, start).float()
+        if rng.random() < 0.4:  # a part of the way around, as captures have it
+            poses[:, 3] = poses[-1, 3] + torch.arange(_VIEWS) * rng.uniform(0.1, 0.8)
+        return poses
     return random_walk(scene, 12 * _VIEWS, rng)[rng.integers(12) :: 12][:_VIEWS].float()
 
 
@@ -77,7 +86,8 @@ def disguise(scene: Scene, poses: Tensor, rng: np.random.Generator) -> tuple[Sce
     """A scene of other sizes, surfaces and light, and poses (n, 6) at the same places in it, higher or lower."""
     parts = {field.name: getattr(scene, field.name).clone() for field in dataclasses.fields(scene)}
     poses = poses.clone()
-    wide = float(np.exp(rng.uniform(-0.1, 1.0))) if rng.random() < 0.6 else 1.0
+    # Narrow ones too: a wall that fills the picture shows nothing of how near it is, but how often walls are near.
+    wide = float(np.exp(rng.uniform(-0.7, 1.0))) if rng.random() < 0.7 else 1.0
     high = float(np.exp(rng.uniform(-0.1, 0.7))) if rng.random() < 0.6 else 1.0
     factors = torch.tensor([wide, wide, high])
     for name in ("centre", "half"):
@@ -112,25 +122,27 @@ def _palettes(count: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(others.clip(0, 1)).float()
 
 
-def _developed(pictures: Tensor, depth: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 3, H, W) and their depth, as other cameras and another air would show them; a half are mirrored."""
-    n = len(pictures)
+def _developed(pictures: Tensor, depth: Tensor, rng: np.random.Generator) -> Tensor:
+    """Pictures (S, V, 3, H, W), as another camera and another air would show those of each scene."""
+    n, views = pictures.shape[:2]
+    pictures, depth = pictures.flatten(0, 1), depth.flatten(0, 1)
 
     def some(share: float, values: np.ndarray, otherwise: float) -> Tensor:
-        return torch.from_numpy(np.where(rng.random(n) < share, values, otherwise)).float()[:, None, None, None]
+        return each(np.where(rng.random(n) < share, values, otherwise))[:, None, None, None]
+
+    def each(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).float().repeat_interleave(views, 0)
 
     def one(low: float, high: float) -> np.ndarray:
         return rng.uniform(low, high, n)
 
     x = (pictures + 1) / 2
-    haze = torch.from_numpy(rng.random((n, 3)) * rng.integers(0, 2, (n, 1))).float()[:, :, None, None]  # dark, a half
+    haze = each(rng.random((n, 3)) * rng.integers(0, 2, (n, 1)))[:, :, None, None]  # dark, a half
     clear = (-depth[:, None] / some(0.3, np.exp(one(1.8, 4.0)), 1e6)).exp()
     x = haze + clear * (x - haze)
     grey = x.mean(1, keepdim=True)
     x = grey + some(0.6, one(0, 1.6), 1.0) * (x - grey)
-    mixed = (
-        torch.eye(3) + 0.25 * torch.from_numpy(rng.standard_normal((n, 3, 3)) * (rng.random((n, 1, 1)) < 0.4)).float()
-    )
+    mixed = torch.eye(3) + each(0.25 * rng.standard_normal((n, 3, 3)) * (rng.random((n, 1, 1)) < 0.4))
     x = torch.einsum("nij,njhw->nihw", mixed, x)
     x = x.clamp(0, 1) ** some(0.7, np.exp(0.35 * rng.standard_normal(n)), 1.0)
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -138,18 +150,17 @@ def _developed(pictures: Tensor, depth: Tensor, rng: np.random.Generator) -> tup
     blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
     x = x + some(0.3, one(-0.8, 1.0), 0.0) * (blurred - x)
     x = x + some(0.5, one(0, 0.05), 0.0) * torch.from_numpy(rng.standard_normal(x.shape).astype(np.float32))
-    x = (x.clamp(0, 1) * 255).round() / 127.5 - 1
-    mirrored = torch.from_numpy(rng.random(n) < 0.5)
-    return x.where(~mirrored[:, None, None, None], x.flip(-1)), depth.where(~mirrored[:, None, None], depth.flip(-1))
+    return ((x.clamp(0, 1) * 255).round() / 127.5 - 1).unflatten(0, (n, views))
 
 
 def depth_loss(found: Tensor, doubt: Tensor, true: Tensor) -> Tensor:
-    """The mean error of log depth (N, H, W), with that of its differences between neighbours, near and further.
+    """The mean error of log depth (..., H, W), with that of its differences between neighbours, near and further.
 
     The error counts less where `doubt`, the log of its expected size, says that it cannot be helped (a Laplace
     distribution's likelihood).
     """
     error = (found - true).clamp(-3, 3)
+    error, doubt = error.flatten(0, -3), doubt.flatten(0, -3)
     loss = 0.5 * error.abs().mean() + 0.5 * (error.abs() * (-doubt).exp() + doubt).mean()
     for _ in range(3):
         loss = loss + 0.5 * sum(error.diff(dim=side).abs().mean() for side in (1, 2))
@@ -163,7 +174,7 @@ def _validate(network: FrameDepth, dataset: Dataset, count: int) -> float:
     errors = []
     for number in range(count):
         batch = dataset[number]
-        errors.append((network(batch["pictures"], batch["spread"])[0] - batch["log_depth"]).abs().flatten())
+        errors.append((network(**_given(batch))[0] - batch["log_depth"]).abs().flatten())
     return torch.cat(errors).median().item()
 
 
@@ -213,7 +224,7 @@ def train_frame_depth(
     for step, batch in enumerate(bar, 1):
         # The fused attention's way back is slow where there are few tokens.
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"), sdpa_kernel(SDPBackend.MATH):
-            found = network(batch["pictures"].contiguous(memory_format=torch.channels_last), batch["spread"])
+            found = network(**_given(batch))
         loss = depth_loss(*(part.float() for part in found), batch["log_depth"])
         optimizer.zero_grad()
         loss.backward()
@@ -222,10 +233,13 @@ def train_frame_depth(
         schedule.step()
         mean.update_parameters(network)
         if step % 500 == 0 or step == steps:
-            with open_whole(out) as file:
-                file.write(save({k: v.half().contiguous() for k, v in mean.module.state_dict().items()}))
+            save_half(mean.module, out)
             bar.set_postfix({"loss": round(loss.item(), 3)} | _told(mean.module, held, 2))
     return {"out": str(out), "steps": steps, **_told(mean.module, held, validation_batches)}
+
+
+def _given(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in batch.items() if name != "log_depth"}
 
 
 def _mean_of_late(mean: Tensor, now: Tensor, count: Tensor) -> Tensor:
