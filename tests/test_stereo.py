@@ -48,8 +48,7 @@ def test_the_more_frames_show_a_pale_wall_the_less_the_estimate_counts():
 def test_where_nothing_can_be_told_apart_the_estimate_stays(estimate):
     frames, poses = wall(2.0, plain=True)
     found = refine_depth(frames, torch.full((5, SIZE, SIZE), estimate), poses, FOV)
-    error = (found / estimate).log().abs()
-    assert error.max() < 0.15 and (error < 0.05).float().mean() > 0.98
+    assert (found / estimate).log().abs().max() < 0.05
 
 
 def test_frames_from_one_place_keep_their_estimate_to_the_bit():

@@ -48,7 +48,9 @@ def refine_depth(frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> T
         return (_Sight(i, colours, *cameras, logs, typical[i]) for i in range(len(frames)))
 
     # In half precision, for those of a long capture are many: half a megabyte a frame of 64 x 64 pixels.
-    compared = [(sight.difference().half(), sight.witnesses()) for sight in sights()]
+    compared = [
+        (sight.difference().half(), sight.witnesses(own)) for sight, own in zip(sights(), estimate, strict=True)
+    ]
     cost, witnesses = map(torch.stack, zip(*compared, strict=True))
     cost += (_ESTIMATE / witnesses)[:, None] * (logs[:, None, None] - estimate[:, None]).abs().clamp_(max=2.0)
     found = _smoothest(cost, colours, logs, estimate)
@@ -61,7 +63,7 @@ class _Sight:
     """One of the frames, its pixels at all depths that are tried, and where the frames beside it see those."""
 
     def __init__(self, number: int, colours: Tensor, poses: Tensor, fov: Tensor, logs: Tensor, typical: Tensor) -> None:
-        self.colours, self.own = colours, colours[number]
+        self.colours, self.own, self.logs = colours, colours[number], logs
         height, width = colours.shape[2:]
         away = (poses[:, :3] - poses[number, :3]).norm(dim=-1)
         self.beside = _beside(number, poses, away, typical)
@@ -99,12 +101,14 @@ class _Sight:
         least = order.where(counted, 0.0).sum(0) / count.clamp(min=1)
         return _unbiased(least, inside.any(0))
 
-    def witnesses(self) -> Tensor:
-        """How many frames from elsewhere look at a pixel (H, W), at least one.
+    def witnesses(self, log_depth: Tensor) -> Tensor:
+        """How many frames from elsewhere look at a pixel, were it at that log depth (H, W); at least one.
 
         A difference is a mean of theirs, so the more they are, the less an estimate counts beside it.
         """
-        return self.inside[self.elsewhere].sum(0).amax(0).clamp(min=1)
+        level = (log_depth - self.logs[0]) / (self.logs[1] - self.logs[0])
+        level = level.round().long().clamp(0, LEVELS - 1)
+        return self.inside[self.elsewhere].sum(0).gather(0, level[None])[0].clamp(min=1)
 
     def disagreement(self, log_depth: Tensor) -> Tensor:
         """Share of the frames beside it that have another depth there, (levels, H, W), given that of all frames."""
