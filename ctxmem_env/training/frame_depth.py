@@ -86,8 +86,7 @@ def disguise(scene: Scene, poses: Tensor, rng: np.random.Generator) -> tuple[Sce
     """A scene of other sizes, surfaces and light, and poses (n, 6) at the same places in it, higher or lower."""
     parts = {field.name: getattr(scene, field.name).clone() for field in dataclasses.fields(scene)}
     poses = poses.clone()
-    # Narrow ones too: a wall that fills the picture shows nothing of how near it is, but how often walls are near.
-    wide = float(np.exp(rng.uniform(-0.7, 1.0))) if rng.random() < 0.7 else 1.0
+    wide = float(np.exp(rng.uniform(-0.1, 1.0))) if rng.random() < 0.6 else 1.0
     high = float(np.exp(rng.uniform(-0.1, 0.7))) if rng.random() < 0.6 else 1.0
     factors = torch.tensor([wide, wide, high])
     for name in ("centre", "half"):
