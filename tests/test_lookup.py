@@ -142,6 +142,42 @@ def test_nothing_painted_stands_where_a_given_frame_saw_through():
     assert carved(true, wall(3.8, colour=0.5), given=[True, False]) == [0.5]
 
 
+def test_of_what_was_painted_the_majority_of_those_that_look_there_decides():
+    near, far = wall(2.0, colour=0.5), wall(4.0, colour=-0.5)
+    for order in ((near, far, far), (far, near, far), (far, far, near)):
+        assert carved(*order, given=[False] * 3) == [-0.5]
+    assert carved(near, near, far, far, given=[False] * 4) == [0.5]  # who stands nearer where they are as many
+    assert carved(near, far, far, given=[True, False, False]) == [0.5]  # nobody outvotes a true frame
+    beside = wall(4.0, colour=-0.5, yaw=math.pi)
+    assert carved(near, far, beside, given=[False] * 3) == [0.5]  # who looks elsewhere has no say
+    frames, depth, poses = memory(near, far, far)
+    mask = torch.tensor([[True, True, False]])
+    assert (splat(frames, depth, poses, mask, poses[:, :1], FOV, ~everything(3))[0] == 0.5).all()  # nor an empty slot
+
+
+def test_what_is_outvoted_gives_way_with_all_that_stands_before_what_was_seen_through_it():
+    near, next_to_it, far = wall(2.0, colour=0.5), wall(2.5, colour=0.0), wall(4.0, colour=-0.5)
+    assert carved(near, next_to_it, far, far, given=[False] * 4) == [-0.5]
+    # But nothing behind that: what is seen there is no reason to doubt it.
+    assert carved(near, far, wall(4.2, colour=0.0), wall(4.4, colour=1.0), given=[False] * 4) == [-0.5]
+
+
+def test_scenes_side_by_side_give_way_as_each_alone(monkeypatch):
+    walls = wall(2.0, colour=0.5), wall(4.0, colour=-0.5), wall(4.0, colour=-0.5)
+    frames, depth, poses = (torch.cat(2 * [part]) for part in memory(*walls))
+    given = torch.tensor([[False, False, False], [True, False, False]])
+    both = splat(frames, depth, poses, everything(3).expand(2, -1), poses[:, :1], FOV.expand(2), given)
+    for world in range(2):
+        own = slice(world, world + 1)
+        alone = splat(frames[own], depth[own], poses[own], everything(3), poses[own, :1], FOV, given[own])
+        assert all(torch.equal(one[own], other) for one, other in zip(both, alone, strict=True))
+    assert both[0][0].unique().tolist() == [-0.5] and both[0][1].unique().tolist() == [0.5]
+    # Elsewhere than on a CPU no value is looked at, and all scenes are thrown again.
+    monkeypatch.setattr(lookup, "is_host", lambda tensor: False)
+    unseen = splat(frames, depth, poses, everything(3).expand(2, -1), poses[:, :1], FOV.expand(2), given)
+    assert all(torch.equal(one, other) for one, other in zip(both, unseen, strict=True))
+
+
 def test_what_no_given_frame_could_see_stays_as_it_was_painted():
     true, behind = wall(2.0, colour=-0.5), wall(4.0, colour=0.5)
     assert carved(true, behind, given=[True, False]) == [-0.5]  # hidden by the true one, as from anywhere

@@ -23,6 +23,7 @@ UNKNOWN = math.log(MIN_DEPTH)  # log depth of a frame from outside
 SAME_SURFACE = math.log1p(0.1 / 0.02)  # of `Evidence.disagreement`: depths of one surface differ by a tenth at most
 _APART = 3.0  # per metre between two cameras: how much further away points count as, see `splat`
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
+_SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen through it: that itself is to stay
 
 
 def _rays_between(rays: Tensor, to_world: Tensor, from_world: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,45 +138,49 @@ def splat(
     seen, while errors of depth move what was seen from elsewhere, and of two that disagree the wrong one would win.
 
     frames (B, k, 3, H, W), depth (B, k, H, W), k cameras of the context, mask (B, k), and those of S views.
-    given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where one of
-    them saw through: made up too near, in a place that the camera did not look at closely, it would hide for ever what
-    is known to be behind it. There the view shows what they show alone. None: all are given.
+    given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where others
+    saw through, see `_seen_through`: made up too near, in a place that nobody looked at closely, it would hide
+    for ever what is known to be behind it. None: all are given.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
     points = _project_points(depth, context, mask, views, given)
     thrown = _show(points, frames)
-    if given is None:
-        return thrown
-    true = mask & given
     on_host = is_host(mask)
-    if on_host and not bool((true.any(1) & (mask & ~given).any(1)).any()):
+    if given is None or (on_host and not bool((mask & ~given).any())):
         return thrown
-    asked = depth, context, true
-    if on_host:
-        few = true.any(0)
-        asked = depth[:, few], context.some(few), true[:, few]
-    _, evidence, visible = locate(thrown[1][:, :, 0], views, *asked)
-    contradicted = (visible & (evidence.sign < -4 * _SEEN_THROUGH)).any(2, keepdim=True) & (thrown[2] > 0)
-    if not on_host:
-        return _give_way(thrown, contradicted, points, frames, true)
-    # What these frames show alone is computed for the scenes alone that have a use for it, and from their points alone.
-    rows = contradicted.flatten(1).any(1).nonzero()[:, 0]
-    if len(rows) == 0:
-        return thrown
-    place, key, larger = (part[rows].unflatten(2, (len(few), -1))[:, :, few].flatten(2) for part in points[:3])
-    some = _Points(place, key, larger, points.z[rows])  # keys name points by their place among all of them
-    mended = _give_way([part[rows] for part in thrown], contradicted[rows], some, frames[rows], true[rows][:, few])
-    return tuple(whole.index_copy(0, rows, part) for whole, part in zip(thrown, mended, strict=True))
+    behind = _seen_through(thrown[1], thrown[2] > 0, views, depth, context, mask, given)
+    behind = F.pad(behind.flatten(2), (0, 1))  # nothing is hidden by what falls nowhere
+    height, width = depth.shape[2:]
+    painted = ~given.repeat_interleave(height * width, dim=1)[:, None]
+    refuted = painted & (points.z < behind.gather(2, points.place))
+    rows = None
+    if on_host:  # only the scenes that have a use for it are thrown again
+        (rows,) = refuted.flatten(1).any(1).nonzero(as_tuple=True)
+        if len(rows) == 0:
+            return thrown
+        points, refuted, frames = _Points(*(part[rows] for part in points)), refuted[rows], frames[rows]
+    again = _show(points._replace(place=points.place.masked_fill(refuted, height * width)), frames)
+    if rows is None:
+        return again
+    return tuple(whole.index_copy(0, rows, part) for whole, part in zip(thrown, again, strict=True))
 
 
-def _give_way(thrown, contradicted: Tensor, points: _Points, frames: Tensor, true: Tensor) -> tuple[Tensor, ...]:
-    """What was thrown, but where it is contradicted what the frames that are `true` show alone."""
-    height, width = frames.shape[-2:]
-    nowhere = ~true.repeat_interleave(height * width, dim=1)[:, None]
-    alone = _show(points._replace(place=points.place.masked_fill(nowhere, height * width)), frames)
-    # Frames that nobody painted may contradict one another, by errors of depth; they stay as they are.
-    own = (alone[2] > 0) & ((alone[1] - thrown[1]).abs() < 0.05)
-    return tuple(torch.where(contradicted & ~own, *pair) for pair in zip(alone, thrown, strict=True))
+def _seen_through(
+    log_depth: Tensor, covered: Tensor, views: Cameras, depth: Tensor, context: Cameras, mask: Tensor, given: Tensor
+) -> Tensor:
+    """How far away nothing that was painted stands, metres, at each pixel of S views (B, S, 1, H, W); mostly 0.
+
+    It was made up at first sight, as a wall across a door, say, and of those that came to see more most contradict it,
+    or one that nobody painted; then nothing stands before what that one of them shows that saw furthest.
+    log_depth, covered (B, S, 1, H, W): what is thrown; the rest as in `splat`.
+    """
+    _, evidence, visible = locate(log_depth[:, :, 0], views, depth, context, mask)
+    through = visible & (evidence.sign < -4 * _SEEN_THROUGH)
+    shown = visible & (evidence.sign.abs() <= 4 * _SEEN_THROUGH)
+    outvoted = through.sum(2) > shown.sum(2)
+    refuted = (outvoted | (through & given[:, None, :, None, None]).any(2))[:, :, None] & covered
+    further = torch.where(through, -evidence.sign, 0.0).amax(2, keepdim=True) / 4
+    return torch.where(refuted, (log_depth + _SHORT_OF * further).exp(), 0.0)
 
 
 def _close_cracks(known: Tensor) -> Tensor:
