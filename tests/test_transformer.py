@@ -15,7 +15,7 @@ from ctxmem_env.generator.attention import (
     rotary_table,
     rotate,
 )
-from ctxmem_env.generator.pipeline import SceneGenerator
+from ctxmem_env.generator.pipeline import SceneGenerator, settle
 from ctxmem_env.generator.transformer import SceneTransformer, View
 
 SIZE = 16
@@ -337,6 +337,21 @@ def test_each_world_has_its_own_randomness():
 
 
 FIELDS = ("frames", "depth", "poses", "mask")
+
+
+def test_of_several_steps_what_is_fetched_is_the_mean_and_what_is_painted_the_last():
+    own = torch.tensor([0.0, 1.0, 0.25]).view(1, 1, 1, 3)  # shares that the network paints, of three pixels
+
+    def view(value, own_weight):
+        image = torch.full((1, 1, 3, 1, 3), value)
+        return View(image, -image, torch.full((1, 1, 1, 3), 10 * value), own_weight)
+
+    one, other = view(1.0, 1 - own), view(3.0, own)
+    settled = settle([one, other])
+    assert settled.frames[0, 0, 0, 0].tolist() == [2.0, 3.0, 2.25]
+    assert settled.log_depth[0, 0, 0].tolist() == [20.0, 30.0, 22.5]
+    assert settled.own is other.own and settled.own_weight is other.own_weight
+    assert settle([one]) is one
 
 
 def test_kept_features_give_the_view_that_is_painted_without_them():

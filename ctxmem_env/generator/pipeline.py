@@ -9,7 +9,7 @@ from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.frame_depth import agree_on_turns, depth_of_frames, packaged_frame_depth
 from ctxmem_env.generator.protocol import Context, Examples, Generated
 from ctxmem_env.generator.stereo import refine_depth
-from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.generator.transformer import SceneTransformer, View
 
 _AT_ONCE = 16  # worlds on a CPU: what more of them compute no longer fits into its caches
 
@@ -88,10 +88,14 @@ class SceneGenerator(DiffusionPipeline):
             examples = None if context.examples is None else self._memory(_without_empty(context.examples))
             seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
 
-            def denoise(noisy: Tensor, time: Tensor) -> tuple:
-                return self.transformer(noisy, time, *memory, seen=seen)
+            views = []
 
-            view = sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps)
+            def denoise(noisy: Tensor, time: Tensor) -> View:
+                views.append(self.transformer(noisy, time, *memory, seen=seen))
+                return views[-1]
+
+            sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps)
+            view = settle(views)
             frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             made = frames.movedim(1, -1), view.log_depth[:, 0].exp(), view.own_weight[:, 0]
         return Generated(*(value.clone() for value in made))
@@ -116,6 +120,24 @@ class SceneGenerator(DiffusionPipeline):
             depth = refine_depth(frames, depth, poses, fov)
         self._estimated = tuple(part.clone() for part in asked), depth
         return depth.clone()
+
+
+def settle(views: list[View]) -> View:
+    """What the calls of all denoising steps make together.
+
+    Colours that are fetched from memory, and their depth, are estimated anew by each, so that their mean errs less;
+    what is painted is what the path has arrived at.
+    """
+    last = views[-1]
+    if len(views) == 1:
+        return last
+    frames, log_depth = (
+        torch.stack([getattr(view, part) for view in views]).mean(0) for part in ("frames", "log_depth")
+    )
+    return last._replace(
+        frames=torch.lerp(frames, last.frames, last.own_weight[:, :, None]),
+        log_depth=torch.lerp(log_depth, last.log_depth, last.own_weight),
+    )
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
