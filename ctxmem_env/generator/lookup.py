@@ -90,11 +90,11 @@ def _project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Camera
     return _Points(place, key, distance.flatten(2) / z.clamp(min=MIN_DEPTH), z)
 
 
-def _show(points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the nearest of the points show; as `splat` returns it."""
-    batch, slots, _, height, width = frames.shape
-    place, key, larger, z = points
-    targets, above = place.shape[1], _above(slots * height * width)
+def _front(points: _Points, size: tuple[int, int]) -> Tensor:
+    """Which of the points is the nearest at each of height x width pixels of S views, (B, S, HW); -1 for none."""
+    place, key, larger, _ = points
+    batch, targets, count = place.shape
+    height, width = size
 
     def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
         nearest = key.new_full((batch, targets, height * width + 1), _EMPTY).scatter_reduce(-1, place, key, "amin")
@@ -111,14 +111,22 @@ def _show(points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         surface = throw(torch.where(larger > least, key, _EMPTY), size)
         nearest = torch.where(surface < 0.85 * nearest, surface, nearest)
     nearest = nearest.flatten(2)
-    covered = nearest < _EMPTY
-    source = torch.where(covered, nearest.remainder(above), 0.0).long()
-    z = z.gather(2, source).clamp(min=MIN_DEPTH).log()
+    return torch.where(nearest < _EMPTY, nearest.remainder(_above(count)), -1.0).long()
+
+
+def _depth_of(front: Tensor, points: _Points) -> Tensor:
+    """Log depth (B, S, HW) of the points that `_front` names; of none that of any."""
+    return points.z.gather(2, front.clamp_min(0)).clamp(min=MIN_DEPTH).log()
+
+
+def _show(front: Tensor, points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the points that `_front` names show; as `splat` returns it."""
+    (batch, targets, _), size = front.shape, frames.shape[-2:]
     colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
-    colours = colours.gather(3, source[:, :, None].expand(-1, -1, 3, -1))
-    covered = covered[:, :, None].to(z)
-    known = torch.cat([torch.cat([colours, z[:, :, None]], dim=2) * covered, covered], dim=2)
-    known = _close_cracks(known.view(batch * targets, 5, height, width))
+    colours = colours.gather(3, front.clamp_min(0)[:, :, None].expand(-1, -1, 3, -1))
+    covered = (front >= 0)[:, :, None].to(colours)
+    known = torch.cat([torch.cat([colours, _depth_of(front, points)[:, :, None]], dim=2) * covered, covered], dim=2)
+    known = _close_cracks(known.view(batch * targets, 5, *size))
     return known.unflatten(0, (batch, targets)).split([3, 1, 1], dim=2)
 
 
@@ -139,48 +147,43 @@ def splat(
 
     frames (B, k, 3, H, W), depth (B, k, H, W), k cameras of the context, mask (B, k), and those of S views.
     given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where others
-    saw through, see `_seen_through`: made up too near, in a place that nobody looked at closely, it would hide
+    saw through, see `_put_to_the_vote`: made up too near, in a place that nobody looked at closely, it would hide
     for ever what is known to be behind it. None: all are given.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
-    points = _project_points(depth, context, mask, views, given)
-    thrown = _show(points, frames)
-    on_host = is_host(mask)
-    if given is None or (on_host and not bool((mask & ~given).any())):
-        return thrown
-    behind = _seen_through(thrown[1], thrown[2] > 0, views, depth, context, mask, given)
-    behind = F.pad(behind.flatten(2), (0, 1))  # nothing is hidden by what falls nowhere
-    height, width = depth.shape[2:]
-    painted = ~given.repeat_interleave(height * width, dim=1)[:, None]
-    refuted = painted & (points.z < behind.gather(2, points.place))
-    rows = None
-    if on_host:  # only the scenes that have a use for it are thrown again
-        (rows,) = refuted.flatten(1).any(1).nonzero(as_tuple=True)
-        if len(rows) == 0:
-            return thrown
-        points, refuted, frames = _Points(*(part[rows] for part in points)), refuted[rows], frames[rows]
-    again = _show(points._replace(place=points.place.masked_fill(refuted, height * width)), frames)
-    if rows is None:
-        return again
-    return tuple(whole.index_copy(0, rows, part) for whole, part in zip(thrown, again, strict=True))
+    points, size = _project_points(depth, context, mask, views, given), depth.shape[2:]
+    front = _front(points, size)
+    if given is not None and not (is_host(mask) and not bool((mask & ~given).any())):
+        front = _put_to_the_vote(front, points, depth, context, mask, views, given)
+    return _show(front, points, frames)
 
 
-def _seen_through(
-    log_depth: Tensor, covered: Tensor, views: Cameras, depth: Tensor, context: Cameras, mask: Tensor, given: Tensor
-) -> Tensor:
-    """How far away nothing that was painted stands, metres, at each pixel of S views (B, S, 1, H, W); mostly 0.
+def _put_to_the_vote(front: Tensor, points: _Points, depth, context, mask, views, given) -> Tensor:
+    """Which points are the nearest once what was refuted is gone; arguments as of `_front` and `splat`.
 
-    It was made up at first sight, as a wall across a door, say, and of those that came to see more most contradict it,
-    or one that nobody painted; then nothing stands before what that one of them shows that saw furthest.
-    log_depth, covered (B, S, 1, H, W): what is thrown; the rest as in `splat`.
+    What was painted was made up at first sight, as a wall across a door, say. Of the frames that look there more may
+    see through it than show it, or one that nobody painted sees through: then nothing that was painted stands before
+    what that one of them shows that saw furthest.
     """
-    _, evidence, visible = locate(log_depth[:, :, 0], views, depth, context, mask)
+    height, width = depth.shape[2:]
+    log_depth = _depth_of(front, points).unflatten(2, (height, width))
+    _, evidence, visible = locate(log_depth, views, depth, context, mask)
     through = visible & (evidence.sign < -4 * _SEEN_THROUGH)
     shown = visible & (evidence.sign.abs() <= 4 * _SEEN_THROUGH)
     outvoted = through.sum(2) > shown.sum(2)
-    refuted = (outvoted | (through & given[:, None, :, None, None]).any(2))[:, :, None] & covered
-    further = torch.where(through, -evidence.sign, 0.0).amax(2, keepdim=True) / 4
-    return torch.where(refuted, (log_depth + _SHORT_OF * further).exp(), 0.0)
+    refuted = (outvoted | (through & given[:, None, :, None, None]).any(2)).flatten(2) & (front >= 0)
+    further = torch.where(through, -evidence.sign, 0.0).amax(2) / 4
+    behind = (log_depth + _SHORT_OF * further).flatten(2).exp() * refuted
+    behind = F.pad(behind, (0, 1))  # what falls nowhere hides nothing
+    painted = ~given.repeat_interleave(height * width, dim=1)[:, None]
+    gone = painted & (points.z < behind.gather(2, points.place))
+    left = points._replace(place=points.place.masked_fill(gone, height * width))
+    if not is_host(mask):
+        return _front(left, (height, width))
+    (rows,) = gone.flatten(1).any(1).nonzero(as_tuple=True)  # the scenes that have a use for it
+    if len(rows) == 0:
+        return front
+    return front.index_copy(0, rows, _front(_Points(*(part[rows] for part in left)), (height, width)))
 
 
 def _close_cracks(known: Tensor) -> Tensor:
