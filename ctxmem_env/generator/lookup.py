@@ -153,7 +153,7 @@ def splat(
     """
     points, size = _project_points(depth, context, mask, views, given), depth.shape[2:]
     front = _front(points, size)
-    if given is not None and not (is_host(mask) and not bool((mask & ~given).any())):
+    if given is not None and (not is_host(mask) or bool((mask & ~given).any())):
         front = _put_to_the_vote(front, points, depth, context, mask, views, given)
     return _show(front, points, frames)
 
