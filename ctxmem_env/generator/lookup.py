@@ -98,8 +98,10 @@ def _front(points: _Points, size: tuple[int, int]) -> Tensor:
 
     def throw(key: Tensor, size: int) -> Tensor:  # every point as a square of `size` pixels
         nearest = key.new_full((batch, targets, height * width + 1), _EMPTY).scatter_reduce(-1, place, key, "amin")
-        nearest = nearest[..., :-1].unflatten(-1, (height, width)).neg()
-        nearest = F.max_pool2d(nearest, (size, 1), stride=1, padding=(size // 2, 0))
+        nearest = nearest[..., :-1].unflatten(-1, (height, width))
+        if size == 1:
+            return nearest
+        nearest = F.max_pool2d(nearest.neg(), (size, 1), stride=1, padding=(size // 2, 0))
         return -F.max_pool2d(nearest, (1, size), stride=1, padding=(0, size // 2))
 
     nearest = throw(key, 1)
@@ -183,6 +185,8 @@ def _put_to_the_vote(front: Tensor, points: _Points, depth, context, mask, views
     (rows,) = gone.flatten(1).any(1).nonzero(as_tuple=True)  # the scenes that have a use for it
     if len(rows) == 0:
         return front
+    if len(rows) == len(front):
+        return _front(left, (height, width))
     return front.index_copy(0, rows, _front(_Points(*(part[rows] for part in left)), (height, width)))
 
 
