@@ -35,14 +35,17 @@ def test_a_denoiser_that_knows_the_frame_is_on_the_straight_path_and_arrives(num
         torch.testing.assert_close(noisy, add_noise(clean, time, noise), atol=1e-5, rtol=1e-5)
         return clean, "what else the network says"
 
-    frames, other = sample(oracle, noise, num_steps)
+    predictions = sample(oracle, noise, num_steps)
+    assert len(predictions) == num_steps
+    frames, other = predictions[-1]
     assert torch.equal(frames, clean) and other == "what else the network says"
 
 
-def test_the_last_prediction_is_the_result():
+def test_every_prediction_is_returned_the_last_one_last():
     predictions = [torch.full(SHAPE, value) for value in (3.0, 1.0, 2.0)]
     left = list(predictions)
-    assert sample(lambda noisy, time: (left.pop(0),), draw(0), 3)[0] is predictions[-1]
+    made = sample(lambda noisy, time: (left.pop(0),), draw(0), 3)
+    assert len(made) == 3 and all(one is prediction for (one,), prediction in zip(made, predictions, strict=True))
 
 
 @pytest.mark.parametrize("num_steps", [0, -2])

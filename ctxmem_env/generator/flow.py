@@ -40,15 +40,16 @@ def loss_weight(time: Tensor) -> Tensor:
     return 1.0 / time.clamp(min=0.25)
 
 
-def sample(denoise: Callable[[Tensor, Tensor], tuple], noise: Tensor, num_steps: int) -> tuple:
+def sample(denoise: Callable[[Tensor, Tensor], tuple], noise: Tensor, num_steps: int) -> list[tuple]:
     """Euler steps from noise (B, S, 3, H, W): `denoise(x_t, t (B, S))` returns a tuple whose first entry predicts x.
 
-    Returns what the last call returned: at t = 0 the path has arrived at its prediction.
+    Returns what each call returned: at t = 0 the path has arrived at the prediction of the last.
     """
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-    x, grid = noise, times(num_steps).tolist()
+    x, grid, predictions = noise, times(num_steps).tolist(), []
     for t, t_next in itertools.pairwise(grid):
-        prediction = denoise(x, x.new_full(x.shape[:2], t))
-        x = prediction[0] + (t_next / t) * (x - prediction[0])
-    return prediction
+        predictions.append(denoise(x, x.new_full(x.shape[:2], t)))
+        clean = predictions[-1][0]
+        x = clean + (t_next / t) * (x - clean)
+    return predictions

@@ -160,7 +160,9 @@ def splat(
     return _show(front, points, frames)
 
 
-def _put_to_the_vote(front: Tensor, points: _Points, depth, context, mask, views, given) -> Tensor:
+def _put_to_the_vote(
+    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor
+) -> Tensor:
     """Which points are the nearest once what was refuted is gone; arguments as of `_front` and `splat`.
 
     What was painted was made up at first sight, as a wall across a door, say. Of the frames that look there more may
@@ -180,14 +182,9 @@ def _put_to_the_vote(front: Tensor, points: _Points, depth, context, mask, views
     painted = ~given.repeat_interleave(height * width, dim=1)[:, None]
     gone = painted & (points.z < behind.gather(2, points.place))
     left = points._replace(place=points.place.masked_fill(gone, height * width))
-    if not is_host(mask):
-        return _front(left, (height, width))
-    (rows,) = gone.flatten(1).any(1).nonzero(as_tuple=True)  # the scenes that have a use for it
-    if len(rows) == 0:
+    if is_host(mask) and not bool(gone.any()):
         return front
-    if len(rows) == len(front):
-        return _front(left, (height, width))
-    return front.index_copy(0, rows, _front(_Points(*(part[rows] for part in left)), (height, width)))
+    return _front(left, (height, width))
 
 
 def _close_cracks(known: Tensor) -> Tensor:

@@ -88,14 +88,10 @@ class SceneGenerator(DiffusionPipeline):
             examples = None if context.examples is None else self._memory(_without_empty(context.examples))
             seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
 
-            views = []
-
             def denoise(noisy: Tensor, time: Tensor) -> View:
-                views.append(self.transformer(noisy, time, *memory, seen=seen))
-                return views[-1]
+                return self.transformer(noisy, time, *memory, seen=seen)
 
-            sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps)
-            view = settle(views)
+            view = settle(sample(denoise, noise, self.default_num_steps if num_steps is None else num_steps))
             frames = ((view.frames[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             made = frames.movedim(1, -1), view.log_depth[:, 0].exp(), view.own_weight[:, 0]
         return Generated(*(value.clone() for value in made))
