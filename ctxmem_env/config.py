@@ -99,6 +99,7 @@ class TrainConfig:
     adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
     init: str = ""  # a generator's name or folder, whose weights the run begins with; empty for random ones
+    init_layers: dict = dataclasses.field(default_factory=dict)  # those of `init` to keep, see `generator.prune`
     precision: str = "auto"  # bfloat16 where the hardware multiplies in it, else float32
     compile: bool = False
     threads: int = 1

@@ -5,6 +5,7 @@ is taken to be an eye's height (1.5 m) below the camera. What is in its way is j
 frames alone: what no frame has seen stops nobody.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.camera import body_rotation, focal
+from ctxmem_env.device import is_host
 from ctxmem_env.memory import FrameMemory
 
 RADII, DEFAULT_RADIUS = (0.02, 1.0), 0.15  # metres, of a body
@@ -22,6 +24,7 @@ GAP = 0.05  # metres between body and surface when a motion has been cut short
 LOW, HIGH = -1.35, 0.25  # metres from the camera's height; what is below or above is in nobody's way
 VIEWS = 6  # remembered frames that are asked
 _AGE = 3.0  # how much less the newest frame is asked than the oldest, in units of the other terms: errors add up
+_FEW = 2048  # frames that are all looked at at once
 _COLUMNS, _ROWS = 64, 32  # of the pixels of a frame, at most, that are looked at
 # A painted frame blurs the edges of things, and one may be mistaken: so many points of a frame must show a surface,
 # and so many frames.
@@ -183,17 +186,28 @@ def choose_views(memory_poses: Tensor, lengths: Tensor, poses: Tensor, motion: T
     """
     cos, sin = poses[:, 3].cos(), poses[:, 3].sin()
     dx, dy = motion[:, 0], motion[:, 1]
-    x = poses[:, 0] + dx * cos - dy * sin
-    y = poses[:, 1] + dx * sin + dy * cos
-    east, north = x[:, None] - memory_poses[..., 0], y[:, None] - memory_poses[..., 1]
-    heading = memory_poses[..., 3]
+    arrival = poses[:, 0] + dx * cos - dy * sin, poses[:, 1] + dx * sin + dy * cos
+    count = total = memory_poses.shape[1]
+    if is_host(memory_poses) and total > _FEW:
+        count = total // 8
+    while True:
+        best, indices = _score_views(memory_poses[:, :count], lengths, arrival, fov).topk(min(VIEWS, count), dim=1)
+        # The best that a frame can have is 1 less its age: frames behind the first `count` may win up to here.
+        contenders = ((1 - best[:, -1:]) / _AGE * lengths[:, None] + 1).minimum(lengths[:, None])
+        if count == total or count >= float(contenders.max()):
+            return indices.where(best > -torch.inf, -1)
+        count = min(total, math.ceil(float(contenders.max())))
+
+
+def _score_views(poses: Tensor, lengths: Tensor, arrival: tuple[Tensor, Tensor], fov: Tensor) -> Tensor:
+    """How well the oldest n frames, at poses (B, n, 6), show a place, (B, n), at most 1; -inf for not at all."""
+    east, north = (to[:, None] - poses[..., i] for i, to in enumerate(arrival))
+    heading = poses[..., 3]
     cos, sin = heading.cos(), heading.sin()
     ahead, left = east * cos + north * sin, north * cos - east * sin
     slope = (1 / focal(fov))[:, None]
     order = torch.arange(east.shape[1], device=east.device)
     seen = (left.abs() <= slope * ahead) & (order < lengths[:, None])
-    score = (ahead * slope / -LOW).clamp(max=1) - ahead / 6 - memory_poses[..., 4].abs()
+    score = (ahead * slope / -LOW).clamp(max=1) - ahead / 6 - poses[..., 4].abs()
     score = score - _AGE * order / lengths[:, None]
-    score = score.masked_fill(~seen, -torch.inf)
-    best, indices = score.topk(min(VIEWS, score.shape[1]), dim=1)
-    return indices.where(best > -torch.inf, -1)
+    return score.masked_fill(~seen, -torch.inf)

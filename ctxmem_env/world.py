@@ -12,7 +12,7 @@ from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
 from ctxmem_env.examples import choose_examples
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
-from ctxmem_env.generator import Context, Generator, generate_along, traits_of
+from ctxmem_env.generator import Context, Examples, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import WorldState
 from ctxmem_env.retrieval import BY_VIEW, RetrievalStrategy, select_context
@@ -112,7 +112,9 @@ class SceneWorld:
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
             self._table = FeatureTable(num_worlds, memory_capacity)
         self._unopened = set(range(num_worlds))
-        self._frames_per_step = traits_of(generator).frames_per_step
+        self._examples: dict[bool, Examples] = {}  # of all worlds, by whether retrieval remembers
+        traits = traits_of(generator)
+        self._frames_per_step, self._attended = traits.frames_per_step, traits.num_attended
 
     @torch.no_grad()
     def reset(
@@ -158,6 +160,7 @@ class SceneWorld:
             )
         self.memory.clear([world], fov, seed)
         self._cache.drop(world)
+        self._examples.clear()
         first = world * self.cameras
         own = slice(first, first + self.cameras)
         self.fov[own] = fov
@@ -217,7 +220,7 @@ class SceneWorld:
             cameras=self.cameras,
         )
         context, times = self._gather(selection.indices)
-        context.examples = choose_examples(self.memory, self._given, self.cameras, self.retrieval in BY_VIEW)
+        context.examples = self._choose_examples()
         views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
         at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
         for view, seen_from in zip(views, way.unbind(1), strict=True):
@@ -249,6 +252,7 @@ class SceneWorld:
         for rng, own in zip(self.generators, state.generators, strict=True):
             rng.set_state(own)
         self.__dict__.update(deepcopy(state.parts))
+        self._examples.clear()
         if self._table is not None:
             for at in torch.arange(len(slots), device=self.device).split(_AT_ONCE):
                 self._encode_again(worlds[at], slots[at])
@@ -258,6 +262,13 @@ class SceneWorld:
         frames, depth, poses = self.memory.at(worlds, slots)
         features = self.generator.encode(frames, depth, poses, self.fov[worlds * self.cameras])
         self._table.store(worlds, slots, features)
+
+    def _choose_examples(self) -> Examples:
+        remembers = self.retrieval in BY_VIEW
+        # What opened a world stays as it was for as long as nothing is evicted.
+        if remembers not in self._examples or self.memory.capacity is not None:
+            self._examples[remembers] = choose_examples(self.memory, self._given, self.cameras, remembers)
+        return self._examples[remembers]
 
     @property
     def _read(self) -> FrameMemory | SharedMemory:
@@ -315,27 +326,25 @@ class SceneWorld:
         return slots
 
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:
-        """The context at memory indices (B, k), with the features of its frames, and their times (B, k)."""
+        """The context at memory indices (B, k), with features of what the generator attends, and its times (B, k)."""
         frames, depth, poses, times, places, numbers = self._read.gather(indices)
-        rows, slots = indices.shape
         given = (indices >= 0) & (times < self._given.repeat_interleave(self.cameras)[:, None])
+        places, numbers = places[:, : self._attended], numbers[:, : self._attended]
         if self._table is not None:
             features = self._table.gather(places.reshape(self.memory.num_worlds, -1))
-            features = {name: value.reshape(rows, slots, *value.shape[2:]) for name, value in features.items()}
+            features = {name: value.reshape(*places.shape, *value.shape[2:]) for name, value in features.items()}
             return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times
-        fov = self.fov[:, None].expand(rows, slots).flatten()
-
-        def encode(positions: list[int]) -> dict[str, Tensor]:
-            at = torch.tensor(positions, device=self.device)
-            return self.generator.encode(
-                frames.flatten(0, 1)[at], depth.flatten(0, 1)[at], poses.flatten(0, 1)[at], fov[at]
-            )
-
         keys = [
             (row // self.cameras, number) if number >= 0 else None
             for row, numbers_of_row in enumerate(numbers.tolist())
             for number in numbers_of_row
         ]
+
+        def encode(positions: list[int]) -> dict[str, Tensor]:
+            at = torch.tensor(positions, device=self.device)
+            row, slot = at // numbers.shape[1], at % numbers.shape[1]
+            return self.generator.encode(frames[row, slot], depth[row, slot], poses[row, slot], self.fov[row])
+
         features = self._cache.gather(keys, encode)
-        features = {name: value.unflatten(0, (rows, slots)) for name, value in features.items()}
+        features = {name: value.unflatten(0, (len(indices), -1)) for name, value in features.items()}
         return Context(frames, depth, poses, indices >= 0, features, tuple(self.prompts), given), times

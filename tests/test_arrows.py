@@ -36,7 +36,7 @@ ALLOWED = {
     "recording": {"camera"},
     "trajectory": {"camera"},
     "feature_cache": set(),
-    "dynamics": {"camera", "memory"},
+    "dynamics": {"camera", "device", "memory"},
     "examples": {"device", "generator", "memory"},
     "world": {"camera", "dynamics", "examples", "feature_cache", "generator", "memory", "memory_state", "retrieval"},
     "picture": set(),

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ctxmem_env.generator.transformer import SceneTransformer, beyond_memory
+from ctxmem_env.generator.extend import beyond_memory
+from ctxmem_env.generator.transformer import SceneTransformer
 
 SIZE = 80  # a hole is wide from 9 pixels on
 

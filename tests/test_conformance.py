@@ -89,6 +89,8 @@ def test_the_one_that_is_to_be_broken_conforms():
         (Broken(height=24.0), r"Broken.height is 24.0; expected an integer of at least 1"),
         (Broken(default_num_steps=0), r"Broken.default_num_steps is 0; expected an integer"),
         (Broken(takes_text="yes"), r"Broken.takes_text is 'yes'; expected True or False"),
+        (Broken(num_attended=0), r"Broken.num_attended is 0; expected None or an integer of at least 1"),
+        (Broken(num_attended=True), r"Broken.num_attended is True; expected None or an integer of at least 1"),
         (Broken(encode=lambda *_, **__: None), r"encode: returned a NoneType; expected a dict of tensors"),
         (Broken(encode=lambda **_: {"mean": torch.zeros(1)}), r"encode: mean is \(1,\); expected a tensor led by 3"),
         (

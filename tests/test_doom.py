@@ -8,7 +8,7 @@ import torch
 from ctxmem_env.camera import cameras_at, pixel_rays, wrap_angle
 from ctxmem_env.evaluation.doom import FOV, MAPS, doom_walks
 from ctxmem_env.evaluation.metrics import psnr
-from ctxmem_env.generator.lookup import splat
+from ctxmem_env.generator.splat import splat
 
 SEEDS = [2_000_000, 2_000_003]
 SIZE, STEPS, TOUR = 64, 20, 8

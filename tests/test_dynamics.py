@@ -9,13 +9,14 @@ import torch
 from batches import make_vec
 from helpers import FORWARD, TURN_LEFT, make
 
+from ctxmem_env import dynamics
 from ctxmem_env.camera import move
 from ctxmem_env.cli import main
 from ctxmem_env.dynamics import GAP, VIEWS, SeenSurfaces, choose_views, limit_motion, surface_points, sweep_points
 from ctxmem_env.evaluation.collisions import evaluate_collisions
 from ctxmem_env.evaluation.tables import collisions_table, read_results
 from ctxmem_env.memory import FrameMemory
-from ctxmem_env.scenes import build_scene, is_free, spawn, stack_scenes, sweep_scenes
+from ctxmem_env.scenes import build_scene, is_free, random_walk, spawn, stack_scenes, sweep_scenes
 from ctxmem_env.testing import PoseGenerator
 from ctxmem_env.true_scene import TrueSceneGenerator
 from ctxmem_env.world import SceneWorld
@@ -153,6 +154,23 @@ def test_frames_are_asked_that_show_where_the_body_goes():
     assert picks.shape == (1, VIEWS)
     assert picks[0, 0] == 0 and set(picks[0].tolist()) == {0, 3, 6, -1}
     assert choose_views(poses[None], torch.tensor([2]), stand(), AHEAD, FOV)[0].tolist().count(-1) == VIEWS - 1
+
+
+def test_of_a_long_memory_those_frames_are_asked_that_would_be_if_all_were_looked_at(monkeypatch):
+    walks = [random_walk(build_scene(seed), 4000, np.random.default_rng(seed)).float() for seed in range(2)]
+    memory, lengths, fov = torch.stack(walks), torch.tensor([4000, 2500]), torch.tensor([90.0, 70.0])
+    motion = torch.tensor([[0.25, 0.0, 0.0, 0.0], [0.0, 0.2, 0.0, 0.0]])
+    numbers = range(0, 2500, 100)
+    few = [choose_views(memory, lengths, memory[:, i], motion, fov) for i in numbers]
+    looked_at = []
+    score = dynamics._score_views
+    monkeypatch.setattr(
+        dynamics, "_score_views", lambda poses, *rest: looked_at.append(poses.shape[1]) or score(poses, *rest)
+    )
+    assert all(torch.equal(choose_views(memory, lengths, memory[:, i], motion, fov), few[i // 100]) for i in numbers)
+    assert sum(looked_at) < 0.7 * 4000 * len(few)
+    monkeypatch.setattr(dynamics, "_FEW", 10_000)
+    assert all(torch.equal(choose_views(memory, lengths, memory[:, i], motion, fov), few[i // 100]) for i in numbers)
 
 
 def test_the_scene_ends_a_way_where_its_ground_is_no_longer_free():

@@ -32,7 +32,9 @@ def test_a_frame_becomes_the_tokens_of_its_reduction(pair):
 
 def test_tokens_become_the_pixels_of_the_smaller_frame_each_twice_as_long(pair):
     tokens = torch.randn(3, 24, 32)
-    few, many = (network._pixels(network.to_pixels(tokens)).movedim(3, 1) for network in pair)
+    few, many = (
+        network._pixels(network.to_pixels(tokens)).flatten(3, 4).flatten(1, 2).movedim(3, 1) for network in pair
+    )
     torch.testing.assert_close(many, few.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6, rtol=1e-6)
 
 

@@ -117,6 +117,8 @@ def change(untrained_model, tmp_path):
         {"patch_size": 0},
         {"remember_every": 0},
         {"num_heads": 2**62},
+        {"num_attended": 0},
+        {"num_attended": "all"},
     ],
     ids=str,
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ctxmem_env.camera import camera_to_world, cameras_at
-from ctxmem_env.generator import lookup
+from ctxmem_env.generator import splat as throwing
 from ctxmem_env.generator.attention import relative_cameras
 from ctxmem_env.generator.extend import extend as carry_on
 from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, two_largest
@@ -39,6 +39,13 @@ def true_views():
     return to_float(frames), depth, poses[None]
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 11, 23])
+def test_squares_of_points_are_those_of_a_pooling_layer(size):
+    images = torch.randint(1000, (2, 3, 17, 30), generator=torch.Generator().manual_seed(size), dtype=torch.int32)
+    pooled = -torch.nn.functional.max_pool2d(-images.double(), size, stride=1, padding=size // 2)
+    assert torch.equal(throwing._least_around(images, size), pooled.int())
+
+
 def everything(slots):
     return torch.ones(1, slots, dtype=torch.bool)
 
@@ -55,7 +62,7 @@ def memory(*walls):
 
 
 def splat(frames, depth, context_poses, mask, poses, fov, given=None):
-    return lookup.splat(frames, depth, cameras_at(context_poses, fov), mask, cameras_at(poses, fov), given)
+    return throwing.splat(frames, depth, cameras_at(context_poses, fov), mask, cameras_at(poses, fov), given)
 
 
 def extend(frames, depth, context_poses, mask, poses, fov):
@@ -173,7 +180,7 @@ def test_scenes_side_by_side_give_way_as_each_alone(monkeypatch):
         assert all(torch.equal(one[own], other) for one, other in zip(both, alone, strict=True))
     assert both[0][0].unique().tolist() == [-0.5] and both[0][1].unique().tolist() == [0.5]
     # Elsewhere than on a CPU no value is looked at, and all scenes are thrown again.
-    monkeypatch.setattr(lookup, "is_host", lambda tensor: False)
+    monkeypatch.setattr(throwing, "is_host", lambda tensor: False)
     unseen = splat(frames, depth, poses, everything(3).expand(2, -1), poses[:, :1], FOV.expand(2), given)
     assert all(torch.equal(one, other) for one, other in zip(both, unseen, strict=True))
 

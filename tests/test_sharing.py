@@ -108,10 +108,13 @@ def test_outside_of_a_round_a_call_goes_straight_through():
     assert generator.generated == [1]
 
 
-@pytest.mark.parametrize("trait", ["height", "width", "predicts_depth", "takes_text", "frames_per_step"])
+@pytest.mark.parametrize(
+    "trait", ["height", "width", "predicts_depth", "takes_text", "frames_per_step", "num_attended"]
+)
 def test_a_shared_generator_is_like_the_one_behind_it(trait):
     generator = PoseGenerator(32, 40)
     generator.predicts_depth, generator.takes_text, generator.frames_per_step = False, True, 2
+    generator.num_attended = 3
     assert getattr(SharedGenerator(generator, "one"), trait) == getattr(generator, trait)
 
 

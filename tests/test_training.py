@@ -307,6 +307,9 @@ def test_a_run_begins_with_the_weights_of_init_and_refuses_another_shape(whole_r
     train(dataclasses.replace(still, adam_learning_rate=0.0), tmp_path / "on", quiet=True)
     first, init = (read_generator(path / "generator").transformer.state_dict() for path in (tmp_path / "on", run))
     assert all(torch.equal(value, init[name]) for name, value in first.items())
+    fewer = dataclasses.replace(still, adam_learning_rate=0.0, model={**CONFIG.model, "num_attended": 1})
+    train(fewer, tmp_path / "fewer", quiet=True)
+    assert read_generator(tmp_path / "fewer" / "generator").num_attended == 1
     other = dataclasses.replace(still, model={**CONFIG.model, "dim": 64})
     with pytest.raises(ValueError, match=r"init=.* is a model with dim=32, the config asks for 64; give both"):
         train(other, tmp_path / "other", quiet=True)

@@ -23,9 +23,9 @@ TINY = {"height": SIZE, "width": SIZE, "patch_size": 4, "dim": 32, "num_heads": 
 BOTH = pytest.mark.parametrize("lookup", [True, False], ids=["lookup", "attention"])
 
 
-def tiny(lookup=True, seed=0):
+def tiny(lookup=True, seed=0, **arguments):
     """A small network with every parameter drawn at random, so that nothing is silent as it is before training."""
-    model = SceneTransformer(**TINY, num_layers=3, num_context_layers=1, lookup=lookup)
+    model = SceneTransformer(**TINY, num_layers=3, num_context_layers=1, lookup=lookup, **arguments)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -148,6 +148,33 @@ def test_keys_and_values_encoded_one_by_one_serve_like_those_computed_inside(loo
     view = model(**inputs)
     assert_same_view(model(**inputs, keys_values=keys_values), view)
     assert difference(model(**inputs, keys_values=keys_values + 1), view) > 0.01  # they are read at all
+
+
+def test_attention_reads_as_many_frames_as_it_is_to_and_the_look_up_all():
+    model, whole, inputs = tiny(num_attended=2), tiny(), draw_inputs()
+    keys_values, view = encoded(model, inputs), model(**inputs)
+    assert difference(whole(**inputs), view) > 0.01
+    assert_same_view(model(**inputs, keys_values=keys_values), view)
+    assert_same_view(model(**inputs, keys_values=keys_values[:, :2]), view)
+    read = keys_values.clone()
+    read[:, 1] += 1
+    assert difference(model(**inputs, keys_values=read), view) > 0.01
+    inputs["frames"][:, 2] *= -1  # the third, which is looked up only
+    assert difference(model(**inputs, keys_values=keys_values), view) > 0.01
+
+
+@BOTH
+@pytest.mark.parametrize("attended", [3, 9])
+def test_attention_to_as_many_frames_as_there_are_is_attention_to_all(lookup, attended):
+    inputs = draw_inputs()
+    inputs["mask"][0, 1] = False
+    assert_same_view(tiny(lookup, num_attended=attended)(**inputs), tiny(lookup)(**inputs), tolerance=0)
+
+
+@pytest.mark.parametrize("value", [0, 1.5, True])
+def test_attention_to_no_frames_is_refused(value):
+    with pytest.raises(ValueError, match=r"num_attended=.*expected an integer of at least 1"):
+        tiny(num_attended=value)
 
 
 def test_what_is_encoded_of_a_frame_depends_on_neither_its_place_nor_its_heading():

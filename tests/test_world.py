@@ -113,6 +113,15 @@ def test_a_forgotten_feature_is_encoded_again():
     assert generator.num_encoded > 12
 
 
+def test_only_frames_that_are_attended_are_encoded():
+    generator = PoseGenerator()
+    generator.num_attended = 1  # the newest
+    world = open_world(n=12, generator=generator, num_context=4)
+    for painted in range(6):
+        context = world.advance(FORWARD).context
+        assert context.mask.all() and generator.num_encoded == painted + 1
+
+
 def test_every_generated_frame_is_remembered_as_it_was_painted():
     world = open_world(n=2)
     steps = [world.advance(FORWARD) for _ in range(3)]

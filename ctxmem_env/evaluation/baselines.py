@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ctxmem_env.camera import cameras_at
 from ctxmem_env.generator import Context, Generated, Generator
-from ctxmem_env.generator.lookup import fetch, first_smallest, locate, splat
+from ctxmem_env.generator.lookup import fetch, first_smallest, locate
+from ctxmem_env.generator.splat import splat
 from ctxmem_env.overlap import view_overlap
 
 

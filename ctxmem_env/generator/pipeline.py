@@ -5,6 +5,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from ctxmem_env.device import is_host, sums_depend_on_rows
+from ctxmem_env.generator.extend import to_signal
 from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.frame_depth import agree_on_turns, depth_of_frames, packaged_frame_depth
 from ctxmem_env.generator.protocol import Context, Examples, Generated
@@ -28,6 +29,7 @@ class SceneGenerator(DiffusionPipeline):
         self.register_to_config(default_num_steps=default_num_steps)
         self.default_num_steps = default_num_steps
         self.height, self.width = transformer.config.height, transformer.config.width
+        self.num_attended = transformer.config.num_attended
         self._estimated: tuple[tuple[Tensor, Tensor, Tensor], Tensor] | None = None
 
     @property
@@ -46,12 +48,7 @@ class SceneGenerator(DiffusionPipeline):
         return self
 
     def _float(self, frames: Tensor) -> Tensor:
-        frames = frames.to(self.device).movedim(-1, -3).contiguous()
-        return frames.float().div_(127.5).sub_(1)
-
-    def _memory(self, remembered: Context | Examples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        frames = self._float(remembered.frames)
-        return frames, remembered.depth.float(), remembered.poses.float(), remembered.mask
+        return to_signal(frames.to(self.device).movedim(-1, -3).contiguous())
 
     def encode(self, frames: Tensor, depth: Tensor, poses: Tensor, fov: Tensor) -> dict[str, Tensor]:
         """See `Generator.encode`; the features are kept in half precision."""
@@ -84,8 +81,12 @@ class SceneGenerator(DiffusionPipeline):
         # can be no part of anything that learns, so copies are handed out.
         with torch.inference_mode():
             noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
-            memory = poses.float()[:, None], fov.float(), *self._memory(context)
-            examples = None if context.examples is None else self._memory(_without_empty(context.examples))
+            remembered = self._float(context.frames), context.depth.float(), context.poses.float(), context.mask
+            memory = poses.float()[:, None], fov.float(), *remembered
+            examples = None
+            if context.examples is not None:
+                frames, depth, of_examples, mask = _without_empty(context.examples)
+                examples = frames.to(self.device).movedim(-1, -3), depth.float(), of_examples.float(), mask
             seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
 
             def denoise(noisy: Tensor, time: Tensor) -> View:

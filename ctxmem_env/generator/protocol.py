@@ -33,10 +33,11 @@ class Context:
     """The remembered frames that a new view is generated from, for B worlds with k slots each.
 
     frames (B, k, H, W, 3) uint8; depth (B, k, H, W) in metres; poses (B, k, 6); mask (B, k), False for an empty
-    slot, in which the rest means nothing; features: what `Generator.encode` returned for these frames, each tensor
-    (B, k, ...); prompts: what each world is to show, in words, "" for nothing said, or () where nobody reads it;
-    given (B, k) bool, frames that opened the world, which nobody painted, or None where that is not known; examples:
-    what to paint after where nothing is remembered; None, or none in a world, for the context itself.
+    slot, in which the rest means nothing; features: what `Generator.encode` returned for the first m of these
+    frames, `Traits.num_attended` or all, each tensor (B, m, ...); prompts: what each world is to show, in words, ""
+    for nothing said, or () where nobody reads it; given (B, k) bool, frames that opened the world, which nobody
+    painted, or None where that is not known; examples: what to paint after where nothing is remembered; None, or
+    none in a world, for the context itself.
     """
 
     frames: Tensor
@@ -71,12 +72,13 @@ class Generated:
 
 @dataclass(frozen=True)
 class Traits:
-    """What is known of a generator before it paints. A generator has these as attributes, the last three if it likes.
+    """What is known of a generator before it paints: its attributes, of which all but the first two are optional.
 
     height, width: of a frame in pixels.
     predicts_depth: False where the depth that it returns means nothing, so that nobody is stopped by it or shown it.
     takes_text: whether it reads `Context.prompts`.
     frames_per_step: F, frames that it paints along the way of one step; the last is what is seen at its end.
+    num_attended: context slots whose features it reads, the first ones; others need not be encoded. None: all.
     """
 
     height: int
@@ -84,6 +86,7 @@ class Traits:
     predicts_depth: bool = True
     takes_text: bool = False
     frames_per_step: int = 1
+    num_attended: int | None = None
 
 
 def traits_of(generator: "Generator") -> Traits:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ctxmem_env.camera import Cameras, camera_to_world, cameras_at, constant, focal, level, level_rays
 from ctxmem_env.device import is_host
+from ctxmem_env.errors import check_integer
 from ctxmem_env.generator.attention import (
     FrameAttention,
     Remembered,
@@ -27,8 +28,9 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.extend import extend
-from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, splat, two_largest
+from ctxmem_env.generator.extend import beyond_memory, extend, to_signal
+from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, two_largest
+from ctxmem_env.generator.splat import splat
 
 
 class View(NamedTuple):
@@ -43,7 +45,7 @@ class View(NamedTuple):
 class Seen(NamedTuple):
     """What S views can know of the remembered frames before any denoising step; the same for all of them.
 
-    hints: colours, log depth and cover of `lookup.splat`, then what `extend` returns, (B, S, 10, H, W), None
+    hints: colours, log depth and cover of `splat.splat`, then what `extend` returns, (B, S, 10, H, W), None
     without look-up; rays (B S, 3, H, W), see `level_rays`; remembered: keys and values of each layer that reads them;
     views, context: the cameras.
     """
@@ -53,19 +55,6 @@ class Seen(NamedTuple):
     remembered: list[Remembered]
     views: Cameras
     context: Cameras
-
-
-def beyond_memory(hints: Tensor) -> Tensor:
-    """Where S views look at what is not remembered at all, bool (B, S, 1, H, W), from `Seen.hints`.
-
-    That is beyond the borders of all remembered frames, and in wide holes within them, but for their rims: behind a
-    wall that was passed, but not beside an edge, where what is next to a hole tells enough.
-    """
-    covered, moved = hints[:, :, 4:5], hints[:, :, 9:10]
-    empty, radius = covered == 0, max(1, hints.shape[-1] // 20)
-    near = _spread(1 - empty.flatten(0, 1).to(hints), radius)  # to something that is remembered
-    wide = _spread(1 - near, radius - 1).unflatten(0, hints.shape[:2]) > 0
-    return empty & (moved < torch.pi) & ((moved > 0) | wide)
 
 
 def _joined(one: tuple[Tensor, Tensor, Cameras, Tensor], other: tuple[Tensor, Tensor, Cameras, Tensor]) -> tuple:
@@ -80,13 +69,6 @@ def _joined(one: tuple[Tensor, Tensor, Cameras, Tensor], other: tuple[Tensor, Te
 def _neutral(device: torch.device, dtype: torch.dtype) -> Tensor:
     """Shifts, scales and gates (6, 1) that leave a block as it is."""
     return torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0], [1.0]], device=device, dtype=dtype)
-
-
-def _spread(mask: Tensor, radius: int) -> Tensor:
-    """mask (N, 1, H, W), and whatever lies within a square of `radius` pixels around it."""
-    size = 2 * radius + 1
-    columns = F.max_pool2d(mask, (size, 1), stride=1, padding=(radius, 0))
-    return F.max_pool2d(columns, (1, size), stride=1, padding=(0, radius))
 
 
 class Block(nn.Module):
@@ -111,8 +93,16 @@ class Block(nn.Module):
 
 
 def _join(features: Tensor, images: Tensor) -> Tensor:
-    """Channels of features (N, H, W, C) and images (N, c, H, W) as (N, C + c, H, W), in the layout that is fast."""
-    return torch.cat([features, images.to(features.dtype).permute(0, 2, 3, 1)], dim=-1).permute(0, 3, 1, 2)
+    """Channels of features (N, H, W, C) and images (N, c, H, W) as (N, C + c, H, W), in the layout that is fast.
+
+    Features may be in blocks, (N, rows, p, columns, p, C). Copied into their places: a `cat` along channels that lie
+    side by side is far slower.
+    """
+    channels, size = features.shape[-1], images.shape[2:]
+    joined = features.new_empty(len(images), *size, channels + images.shape[1])
+    joined.view(*features.shape[:-1], -1)[..., :channels].copy_(features)
+    joined[..., channels:].copy_(images.movedim(1, -1))
+    return joined.movedim(-1, 1)
 
 
 class SceneTransformer(ModelMixin, ConfigMixin):
@@ -125,6 +115,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         num_layers: blocks of the noisy view; every `remember_every`-th reads the remembered frames.
         num_context_layers: blocks of a remembered frame, run once when it enters memory.
         pixel_dim: channels of the convolutions at full resolution.
+        num_attended: remembered frames that attention reads, the first of those that retrieval chose; None: all. The
+            look-up reads all of them whatever this is.
         lookup: fetch colours through depth; False for attention alone.
     """
 
@@ -141,12 +133,15 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         remember_every: int = 2,
         pixel_dim: int = 32,
         lookup: bool = True,
+        num_attended: int | None = None,
     ) -> None:
         super().__init__()
         if height % patch_size or width % patch_size:
             raise ValueError(f"height and width must be multiples of patch_size={patch_size}, got {height}x{width}")
         if dim % (16 * num_heads):
             raise ValueError(f"dim={dim} must give each of num_heads={num_heads} heads a multiple of 16 channels")
+        if num_attended is not None:
+            check_integer("num_attended", num_attended, 1)
         area = patch_size**2
         self.target_channels = 16 if lookup else 6  # noise and rays; with look-up also `splat` and `extend`
         self.embed_target = nn.Linear(self.target_channels * area, dim)
@@ -182,10 +177,10 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         return x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
     def _pixels(self, tokens: Tensor) -> Tensor:
-        """Images (N, H, W, C), channels last, of tokens (N, tokens, C p p)."""
+        """Images in blocks (N, rows, p, columns, p, C), without a copy, of tokens (N, tokens, C p p)."""
         p = self.config.patch_size
         x = tokens.unflatten(2, (-1, p, p)).unflatten(1, (self.config.height // p, self.config.width // p))
-        return x.permute(0, 1, 4, 2, 5, 3).flatten(3, 4).flatten(1, 2)
+        return x.permute(0, 1, 4, 2, 5, 3)
 
     def _condition(self, poses: Tensor, fov: Tensor, time: Tensor | None = None) -> Tensor:
         """poses (N, 6), fov (N,) degrees, time (N,) in [0, 1] -> (N, 6, dim). No position, no yaw: only gravity."""
@@ -227,16 +222,18 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         """The part of `forward` that does not depend on the noisy views; arguments as there.
 
         given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what
-        `extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones. What
+        `extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones, but that
+        these frames may be uint8. What
         retrieval chooses changes from step to step, and so would the place that is made up. None, or none in a world:
         the remembered ones that nobody painted, or all.
         """
         scenes, slots = mask.shape
+        attended = slots if self.config.num_attended is None else min(slots, self.config.num_attended)
         dtype = None if keys_values is None else self.nowhere.dtype
         if keys_values is None:
-            fov_each = fov[:, None].expand(-1, slots).flatten()
-            keys_values = self.encode(frames.flatten(0, 1), depth.flatten(0, 1), context_poses.flatten(0, 1), fov_each)
-            keys_values = keys_values.unflatten(0, (scenes, slots))
+            read = (part[:, :attended].flatten(0, 1) for part in (frames, depth, context_poses))
+            keys_values = self.encode(*read, fov.repeat_interleave(attended)).unflatten(0, (scenes, attended))
+        keys_values = keys_values[:, :attended]
         targets = poses.shape[1]
         of_examples = poses[:, :0] if examples is None else examples[2]
         groups = context_poses, poses, level(poses), of_examples
@@ -250,16 +247,18 @@ class SceneTransformer(ModelMixin, ConfigMixin):
                 spare = of_place[3] & ~examples[3].any(1, keepdim=True)
                 chosen = *examples[:2], of_examples, examples[3]
                 enough = is_host(spare) and not bool(spare.any())
-                of_place = chosen if enough else _joined(chosen, (*of_place[:3], spare))
+                spare = *of_place[:3], spare
+                of_place = chosen if enough else _joined((to_signal(chosen[0]), *chosen[1:]), spare)
             thrown = splat(frames, depth, context, mask, views, given)
             hints = torch.cat([*thrown, *extend(*of_place, views)], dim=2)
         each_focal = views.focal[:, None].expand(-1, targets).flatten()
         rays = level_rays(self.config.height, self.config.width, upright.to_world.flatten(0, 1), each_focal)
         relative = relative_cameras(cameras.some(slice(slots + targets)), slots)
-        context_cameras, to_view = relative[:, :slots], None
+        context_cameras, to_view = relative[:, :attended], None
         if targets > 1:
             to_view = torch.linalg.inv(relative[:, slots:].flatten(0, 1))
         # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
+        mask = mask[:, :attended]
         whole = is_host(mask) and bool(mask.all())
         mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []
@@ -285,7 +284,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
 
         noisy (B, S, 3, H, W) = (1 - time) * clean + time * noise, frames in [-1, 1]; time (B, S); poses (B, S, 6);
         fov (B,) degrees; frames (B, k, 3, H, W), depth (B, k, H, W), context_poses (B, k, 6), mask (B, k) bool;
-        keys_values (B, k, layers, 2, heads, tokens, c) from `encode` and seen from `look`, computed here if None.
+        keys_values (B, k, layers, 2, heads, tokens, c) from `encode`, of all k or of those that attention reads, and
+        seen from `look`, computed here if None.
         """
         if seen is None:
             seen = self.look(poses, fov, frames, depth, context_poses, mask, keys_values)
@@ -303,9 +303,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         """The views that the last tokens (B S, tokens, dim) stand for: own pixels, depth, and colours from memory."""
         batch, targets = seen.views.poses.shape[:2]
         features = self._pixels(self.to_pixels(F.layer_norm(tokens, tokens.shape[-1:])))
-        features = _join(features, inputs)
-        features = F.relu(self.pixel_in(features))
-        features = features + F.relu(self.pixel_mid(features))
+        features = self.pixel_in(_join(features, inputs)).relu_()
+        features = features + self.pixel_mid(features).relu_()
         out = self.pixel_out(features).float().contiguous().unflatten(0, (batch, targets))
         own, log_depth = out[:, :, :3], out[:, :, 3] + 1.0  # e metres before anything is learned
         if not self.config.lookup:
@@ -331,6 +330,6 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         blend = (weight[:, :, 1:, None] * fetch(frames, image, slot)).sum(2) + weight[:, :, :1] * own
         own_weight = weight[:, :, 0]
         refined = torch.cat([blend, own_weight[:, :, None]], dim=2).flatten(0, 1)
-        refined = F.relu(self.refine_in(_join(features.permute(0, 2, 3, 1), refined)))
+        refined = self.refine_in(_join(features.movedim(1, -1), refined)).relu_()
         residual = self.refine_out(refined).float().unflatten(0, (batch, targets))
         return View(blend + residual, own, log_depth, own_weight)

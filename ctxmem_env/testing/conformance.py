@@ -70,6 +70,9 @@ def _check_attributes(generator: Generator) -> None:
     for name in ("predicts_depth", "takes_text"):
         value = getattr(traits, name)
         assert isinstance(value, bool), f"{kind}.{name} is {value!r}; expected True or False."
+    value = traits.num_attended
+    fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+    assert fits, f"{kind}.num_attended is {value!r}; expected None or an integer of at least 1."
 
 
 def _check_features(generator: Generator, count: int) -> None:
@@ -238,8 +241,8 @@ def _make_inputs(generator: Generator, worlds: int, slots: int, seed: int = 0) -
     features = generator.encode(frames, depth, poses, fov)
     rows = [part.unflatten(0, (worlds, slots)) for part in (frames, depth, poses)]
     mask = torch.ones(worlds, slots, dtype=torch.bool, device=fov.device)
-    features = {name: value.unflatten(0, (worlds, slots)) for name, value in features.items()}
     traits = traits_of(generator)
+    features = {name: value.unflatten(0, (worlds, slots))[:, : traits.num_attended] for name, value in features.items()}
     prompts = ("a room", *["a garden"] * (worlds - 1)) if traits.takes_text else ()
     way = _draw_frames(generator, worlds * traits.frames_per_step, seed + 2)[2]
     if traits.frames_per_step > 1:

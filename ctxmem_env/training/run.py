@@ -13,6 +13,7 @@ from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import fast_dtype
 from ctxmem_env.generator.enlarge import enlarge, patch_ratio
 from ctxmem_env.generator.locate import find_generator
+from ctxmem_env.generator.prune import prune
 from ctxmem_env.generator.store import read_generator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training import ranks
@@ -26,6 +27,7 @@ from ctxmem_env.training.checkpoint import (
 from ctxmem_env.training.muon import Muon
 
 ARGUMENTS = list(inspect.signature(SceneTransformer.__init__).parameters)[1:]
+_OF_WEIGHTS = [name for name in ARGUMENTS if name != "num_attended"]  # those that weights must fit
 
 
 def rate(step: int, config: TrainConfig) -> float:
@@ -128,17 +130,18 @@ class Run:
 
     def _initial(self) -> dict[str, Tensor]:
         """The weights of `config.init`."""
-        start, config = read_generator(find_generator(self.config.init)).transformer, self.model.config
-        small, large = ({name: each[name] for name in ARGUMENTS} for each in (start.config, config))
+        start = read_generator(find_generator(self.config.init)).transformer
+        weights, small = prune(start.state_dict(), start.config, self.config.init_layers)
+        small, large = ({name: each[name] for name in _OF_WEIGHTS} for each in (small, self.model.config))
         ratio = patch_ratio(small, large)
         if ratio is None:
-            name = next(name for name in ARGUMENTS if small[name] != large[name])
+            name = next(name for name in _OF_WEIGHTS if small[name] != large[name])
             raise ValueError(
                 f"init={self.config.init!r} is a model with {name}={small[name]}, the config asks for {large[name]}; "
-                "give both the same shape, or height, width and patch_size that are all larger by one whole factor, "
-                "or leave init out"
+                "give both the same shape (init_layers keeps some layers of a deeper one), or height, width and "
+                "patch_size that are all larger by one whole factor, or leave init out"
             )
-        return enlarge(start.state_dict(), small["patch_size"], ratio)
+        return enlarge(weights, small["patch_size"], ratio)
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict) -> None:
         if facts["model"] != dict(self.config.model):

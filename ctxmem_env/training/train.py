@@ -19,11 +19,12 @@ from ctxmem_env.camera import cameras_at
 from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
+from ctxmem_env.generator.extend import beyond_memory
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
 from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, times_nearer
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
-from ctxmem_env.generator.transformer import SceneTransformer, beyond_memory
+from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary

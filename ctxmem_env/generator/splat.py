@@ -1,0 +1,211 @@
+"""Remembered pixels thrown into new views: what of memory a view shows before anything is painted."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ctxmem_env.camera import Cameras, full_precision, rays_of
+from ctxmem_env.device import is_host
+from ctxmem_env.generator.lookup import MIN_DEPTH, compare, project, rays_between
+
+CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
+_APART = 3.0  # per metre between two cameras: how much further away points count as, see `splat`
+_SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
+_FURTHER = 0.5  # in log depth, the most that is cleared at once
+_SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen through it: that itself is to stay
+
+
+class _Points(NamedTuple):
+    """Remembered pixels as points before S new views, (B, S, k H W) each.
+
+    place: of the pixel that they fall on, `height * width` for none; key int32: how far away they count as in its
+    upper bits, see `_spread_over`, and the point's index below, so that one minimum finds both; larger: how many times
+    larger than in the remembered frame, 0 for none; z.
+    """
+
+    place: Tensor
+    key: Tensor
+    larger: Tensor
+    z: Tensor
+
+
+# Points that are more times larger than the first number are thrown as squares of so many pixels.
+_SQUARES = (1.25, 3), (2.5, 5), (5.0, 11), (11.0, 23)
+_EMPTY = 2**31 - 1  # above all keys
+_FARTHEST, _FARNESS = 1e4, 12.5  # metres; a bound on log(_FARTHEST / MIN_DEPTH) + log(1 / _HIDES)
+_HIDES = 0.85  # of the depth of what a surface hides, at most
+
+
+def _spread_over(count: int) -> tuple[int, float]:
+    """Bits of a key that the indices of `count` points take, and what the others count for a unit of log depth."""
+    bits = count.bit_length()
+    return bits, (2 ** (31 - bits) - 1) / _FARNESS
+
+
+def _project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor | None) -> _Points:
+    """Arguments as in `splat`."""
+    slots, height, width = depth.shape[1:]
+    rays = rays_of(height, width, views.focal).flatten(1, 2).mT
+    directions, offsets = rays_between(rays, context.to_world[:, None], views.from_world[:, :, None])
+    distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
+    image, z = project(torch.addcmul(offsets, directions, distance[..., None, :]), views.focal)
+    column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
+    least = MIN_DEPTH if given is None else torch.where(given, MIN_DEPTH, CLEAR)[:, None, :, None]
+    valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
+    count, z = slots * height * width, z.flatten(2)
+    away = z
+    if given is not None:
+        apart = (views.poses[:, :, None, :3] - context.poses[:, None, :, :3]).norm(dim=-1)
+        apart = apart.masked_fill(given[:, None], 0.0)
+        away = z * (1 + _APART * apart).repeat_interleave(height * width, dim=2)
+    bits, fine = _spread_over(count)
+    key = (away.clamp(MIN_DEPTH, _FARTHEST).div(MIN_DEPTH).log() * fine).int() << bits
+    key = key + torch.arange(count, dtype=torch.int32, device=z.device)
+    place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
+    larger = torch.where(valid, distance.flatten(2) / z.clamp(min=MIN_DEPTH), 0.0)
+    return _Points(place, key, larger, z)
+
+
+def _front(points: _Points, size: tuple[int, int]) -> Tensor:
+    """Which of the points is the nearest at each of height x width pixels of S views, (B, S, HW); -1 for none."""
+    batch, targets, count = points.place.shape
+    pixels = size[0] * size[1]
+    bits, fine = _spread_over(count)
+    nearer = round(math.log(1 / _HIDES) * fine) << bits
+    rows = torch.arange(batch * targets, device=points.place.device) * (pixels + 1)
+    place = (points.place + rows.view(batch, targets, 1)).flatten()
+    key, larger = points.key.flatten(), points.larger.flatten()
+
+    def throw(width: int) -> Tensor:  # every point as a square of so many pixels
+        nearest = key.new_full((len(rows) * (pixels + 1),), _EMPTY).scatter_reduce(0, place, key, "amin")
+        return _least_around(nearest.view(batch, targets, -1)[..., :-1].unflatten(-1, size), width)
+
+    nearest = throw(1)
+    for least, width in _SQUARES:
+        near = larger > least
+        if is_host(near):
+            kept = near.nonzero()[:, 0]
+            if len(kept) == 0:
+                break
+            place, key, larger = place[kept], key[kept], larger[kept]
+        else:
+            key = key.where(near, _EMPTY)
+        # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
+        surface = throw(width)
+        nearest = torch.where(surface < nearest - nearer, surface, nearest)
+    nearest = nearest.flatten(2)
+    return torch.where(nearest < _EMPTY, nearest & ((1 << bits) - 1), -1).long()
+
+
+def _least_around(images: Tensor, size: int) -> Tensor:
+    """The least value of images (..., H, W) in a square of `size` pixels, an odd number, around each.
+
+    Windows that overlap are joined, which takes log2(size) passes; a pooling layer takes `size`.
+    """
+    images = F.pad(images, [size // 2] * 4, value=_EMPTY) if size > 1 else images
+    for dim in (-1, -2):
+        joined = 1
+        while joined < size:
+            shift = min(joined, size - joined)
+            rest = images.shape[dim] - shift
+            images = torch.minimum(images.narrow(dim, 0, rest), images.narrow(dim, shift, rest))
+            joined += shift
+    return images
+
+
+def _depth_of(front: Tensor, points: _Points) -> Tensor:
+    """Log depth (B, S, HW) of the points that `_front` names; of none that of any."""
+    return points.z.gather(2, front.clamp_min(0)).clamp(min=MIN_DEPTH).log()
+
+
+def _show(front: Tensor, points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the points that `_front` names show; as `splat` returns it."""
+    (batch, targets, _), size = front.shape, frames.shape[-2:]
+    colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
+    colours = colours.gather(3, front.clamp_min(0)[:, :, None].expand(-1, -1, 3, -1))
+    covered = (front >= 0)[:, :, None].to(colours)
+    known = torch.cat([torch.cat([colours, _depth_of(front, points)[:, :, None]], dim=2) * covered, covered], dim=2)
+    known = _close_cracks(known.view(batch * targets, 5, *size))
+    return known.unflatten(0, (batch, targets)).split([3, 1, 1], dim=2)
+
+
+@torch.no_grad()
+@full_precision
+def splat(
+    frames: Tensor,
+    depth: Tensor,
+    context: Cameras,
+    mask: Tensor,
+    views: Cameras,
+    given: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Remembered pixels thrown into S new views; the nearest wins.
+
+    Of what was painted, what was seen from nearby counts as nearer: wherever its depth is wrong, it lies where it was
+    seen, while errors of depth move what was seen from elsewhere, and of two that disagree the wrong one would win.
+
+    frames (B, k, 3, H, W), depth (B, k, H, W), k cameras of the context, mask (B, k), and those of S views.
+    given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where others
+    saw through, see `_put_to_the_vote`: made up too near, in a place that nobody looked at closely, it would hide
+    for ever what is known to be behind it. None: all are given.
+    Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
+    """
+    points, size = _project_points(depth, context, mask, views, given), depth.shape[2:]
+    front = _front(points, size)
+    if given is not None and (not is_host(mask) or bool((mask & ~given).any())):
+        front = _put_to_the_vote(front, points, depth, context, mask, views, given)
+    return _show(front, points, frames)
+
+
+def _put_to_the_vote(
+    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor
+) -> Tensor:
+    """Which points are the nearest once what was refuted is gone; arguments as of `_front` and `splat`.
+
+    What was painted was made up at first sight, as a wall across a door, say. Of the frames that look there more may
+    see through it than show it, or one that nobody painted sees through: then nothing that was painted stands before
+    what that one of them shows that saw furthest.
+    """
+    height, width = depth.shape[2:]
+    log_depth = _depth_of(front, points).unflatten(2, (height, width))
+    _, error, _, visible = compare(log_depth, views, depth, context, mask)
+    through, shown = visible & (error < -_SEEN_THROUGH), visible & (error.abs() <= _SEEN_THROUGH)
+    refuted = (through.sum(2) > shown.sum(2)) | (through & given[:, None, :, None]).any(2)
+    further = torch.where(through, -error, 0.0).amax(2).clamp(max=_FURTHER)
+    behind = (log_depth.flatten(2) + _SHORT_OF * further).exp() * (refuted & (front >= 0))
+    behind = F.pad(behind, (0, 1))  # what falls nowhere hides nothing
+    painted = ~given.repeat_interleave(height * width, dim=1)[:, None]
+    gone = painted & (points.z < behind.gather(2, points.place))
+    left = points._replace(place=points.place.masked_fill(gone, height * width))
+    if is_host(mask) and not bool(gone.any()):
+        return front
+    return _front(left, (height, width))
+
+
+def _close_cracks(known: Tensor) -> Tensor:
+    """known (N, 5, H, W), log depth and cover last: a pixel in a crack takes the mean of the surface around it.
+
+    A surface that comes nearer is thrown with gaps between its points. A gap is empty, with at least four covered
+    neighbours, or shows what lies behind: then five of the eight neighbours or more are nearer by a sixth.
+    """
+    empty = known[:, 4:] == 0
+    behind = torch.where(empty, torch.inf, known[:, 3:4] - 0.16)  # a neighbour nearer than this is in front
+    around = F.pad(known, (1, 1, 1, 1))
+    depth = torch.where(around[:, 4:] == 0, torch.inf, around[:, 3:4])
+    total, count = torch.zeros_like(known), torch.zeros_like(known[:, :1])
+    for neighbour, its_depth in zip(_windows(around), _windows(depth), strict=True):
+        front = (its_depth < behind).to(known)
+        count += front
+        total.addcmul_(neighbour, front)
+    return torch.where(count >= torch.where(empty, 4.0, 5.0), total / count.clamp(min=1), known)
+
+
+def _windows(padded: Tensor) -> list[Tensor]:
+    """The eight neighbours of each pixel of images (..., H, W) that were padded by one, as views of them."""
+    height, width = (side - 2 for side in padded.shape[-2:])
+    views = [view for row in padded.unfold(-2, height, 1).unbind(-3) for view in row.unfold(-2, width, 1).unbind(-3)]
+    return views[:4] + views[5:]
