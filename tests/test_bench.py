@@ -202,6 +202,8 @@ def test_the_section_shows_every_case_that_was_measured_and_no_other_benchmark(s
         assert f"| {row['history']} | {row['steps_per_second']:.1f} | {row['step_ms']:.1f} ms |" in section
     for row in step_results["contexts"]:
         assert f"| {row['num_context']} | {row['steps_per_second']:.1f} | {row['step_ms']:.1f} ms |" in section
+    assert step_results["num_attended"] is None and "attention reads" not in section
+    assert "(attention reads the first 2 of them" in benchmarks_section({"step": step_results | {"num_attended": 2}})
     picture = save_plot(step_results, tmp_path / "new")
     assert f"]({picture})" in benchmarks_section({"step": step_results}, tmp_path / "new")
 

@@ -104,14 +104,13 @@ def bench_step(
     `histories`. The figures of a case are those of its median round. A frame in memory takes 5 bytes a pixel.
 
     Returns:
-        model, num_context, denoising_steps, frames_per_step (frames that one step paints), compiled, machine;
-        matrix_gflops, the rate of large matrix products in the
-        same run; histories and contexts, lists with history, num_context, steps_per_second and the milliseconds
-        step_ms, collision_ms (what stops the camera), retrieval_ms (the choice of context), encoding_ms (of frames that
-        enter memory or are needed again), denoising_ms and rest_ms, which add up to the step; encoded_frames, a step's
-        mean; network_gflop, what the network calculates in a step; gflops and matrix_share, its rate while it encodes
-        and denoises, in all and as a share of matrix_gflops; ratio, of the longest history's step to the shortest's,
-        the median over the rounds.
+        model, num_context, num_attended (see `Traits`), denoising_steps, frames_per_step (frames that one step paints),
+        compiled, machine; matrix_gflops, the rate of large matrix products in the same run; histories and contexts,
+        lists with history, num_context, steps_per_second and the milliseconds step_ms, collision_ms (what stops the
+        camera), retrieval_ms (the choice of context), encoding_ms (of frames that enter memory or are needed again),
+        denoising_ms and rest_ms, which add up to the step; encoded_frames, a step's mean; network_gflop, what the
+        network calculates in a step; gflops and matrix_share, its rate while it encodes and denoises, in all and as a
+        share of matrix_gflops; ratio, of the longest history's step to the shortest's, the median over the rounds.
 
     Raises:
         ValueError: no histories, a number below 1, histories that do not fit into memory, an unknown model or device.
@@ -146,6 +145,7 @@ def bench_step(
         "bench": "step",
         "model": model,
         "num_context": num_context,
+        "num_attended": traits_of(generator).num_attended,
         "denoising_steps": generator.default_num_steps,
         "frames_per_step": traits_of(generator).frames_per_step,
         "compiled": compile,

@@ -100,11 +100,17 @@ def _step(bench: dict) -> list[str]:
         parts.append(_table(heads, lines))
     parts.append(
         f"{bench['denoising_steps']} denoising step{'s' if bench['denoising_steps'] > 1 else ''}, "
-        f"{bench['num_context']} context frames where they do not vary. A step after the longest history takes "
+        f"{bench['num_context']} context frames where they do not vary{_attended(bench)}. A step after the longest "
+        f"history takes "
         f"{bench['ratio']:.2f} times as long as after the shortest. Encoding is of frames that enter memory or are "
         "needed again."
     )
     return parts
+
+
+def _attended(bench: dict) -> str:
+    attended = bench.get("num_attended")
+    return "" if attended is None else f" (attention reads the first {attended} of them, the look-up all)"
 
 
 def _retrieval(bench: dict) -> list[str]:
@@ -138,8 +144,8 @@ def _vector(bench: dict) -> list[str]:
     heads = ["worlds", "env-steps per second, in all", "step of all", f"rate against {against}", _SHARE]
     parts = [
         _table(heads, lines),
-        f"Random actions, {bench['num_context']} context frames, {bench['array']} observations; shares are of a whole "
-        "step.",
+        f"Random actions, {bench['num_context']} context frames{_attended(bench)}, {bench['array']} observations; "
+        "shares are of a whole step.",
     ]
     if "ppo" in bench:
         ppo = bench["ppo"]

@@ -12,7 +12,7 @@ from ctxmem_env.bench.ppo import bench_ppo, check_sb3
 from ctxmem_env.bench.random_walk import RandomWalk
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import check_integer
-from ctxmem_env.generator import load_generator
+from ctxmem_env.generator import load_generator, traits_of
 
 CPU_SIZES = (1, 2, 4, 8, 16, 32, 64)
 GPU_SIZES = (*CPU_SIZES, 128, 256, 512, 1024, 2048, 4096)
@@ -43,11 +43,11 @@ def bench_vector(
         sb3: also what `bench_ppo` measures.
 
     Returns:
-        model, num_context, denoising_steps, machine, matrix_gflops, array, compiled; vectorization, the environment's
-        class; batches, a list with num_envs, env_steps_per_second of all worlds together, step_ms of one step of them
-        all, speedup over the first batch measured in turn, network_gflop of such a step, when each world encodes one
-        frame and paints one, and gflops and matrix_share, the rate of the network over the whole step, in all and as a
-        share of matrix_gflops; ppo, with `sb3`.
+        model, num_context, num_attended, denoising_steps, machine, matrix_gflops, array, compiled; vectorization, the
+        environment's class; batches, a list with num_envs, env_steps_per_second of all worlds together, step_ms of one
+        step of them all, speedup over the first batch measured in turn, network_gflop of such a step, when each world
+        encodes one frame and paints one, and gflops and matrix_share, the rate of the network over the whole step, in
+        all and as a share of matrix_gflops; ppo, with `sb3`.
 
     Raises:
         ValueError: a number below 1, an unknown model, device or array, or no Stable-Baselines3 for `sb3`.
@@ -90,6 +90,7 @@ def bench_vector(
         "bench": "vector",
         "model": model,
         "num_context": num_context,
+        "num_attended": traits_of(generator).num_attended,
         "denoising_steps": generator.default_num_steps,
         "machine": describe(),
         "matrix_gflops": matrix_gflops,
