@@ -126,6 +126,11 @@ class TrainConfig:
             )
         for name in ("decay_fraction", "ema_decay", "self_context", "example_weight"):
             _check_share(name, getattr(self, name))
+        for name, layers in self.init_layers.items():
+            if not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
+                raise ValueError(f"init_layers: {name}={reprlib.repr(layers)}; expected a list of numbers of layers.")
+        if self.init_layers and not self.init:
+            raise ValueError("init_layers says which layers of init to keep, and there is no init; give both or none.")
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
 

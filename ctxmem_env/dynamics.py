@@ -192,10 +192,13 @@ def choose_views(memory_poses: Tensor, lengths: Tensor, poses: Tensor, motion: T
         count = total // 8
     while True:
         best, indices = _score_views(memory_poses[:, :count], lengths, arrival, fov).topk(min(VIEWS, count), dim=1)
-        # The best that a frame can have is 1 less its age: frames behind the first `count` may win up to here.
-        contenders = ((1 - best[:, -1:]) / _AGE * lengths[:, None] + 1).minimum(lengths[:, None])
-        if count == total or count >= float(contenders.max()):
-            return indices.where(best > -torch.inf, -1)
+        found = indices.where(best > -torch.inf, -1)
+        if count == total:
+            return found
+        # A frame has at most 1 - _AGE order / length: from here on none can be among the best.
+        contenders = ((1 - best[:, -1]).clamp(max=_AGE) / _AGE * lengths + 1).minimum(lengths)
+        if count >= float(contenders.max()):
+            return found
         count = min(total, math.ceil(float(contenders.max())))
 
 

@@ -37,3 +37,31 @@ def choose_examples(memory: FrameMemory, given: Tensor, cameras: int = 1, rememb
     if cameras > 1:
         chosen = (part.repeat_interleave(cameras, dim=0) for part in chosen)
     return Examples(*chosen)
+
+
+class KeptExamples:
+    """The examples of some worlds, chosen once for as long as nothing that opened them can be forgotten.
+
+    A pickle or a deep copy starts empty: they are derived from frames that memory still holds.
+    """
+
+    def __init__(self) -> None:
+        self._chosen: dict[bool, Examples] = {}
+
+    def choose(self, memory: FrameMemory, given: Tensor, cameras: int, remembers: bool) -> Examples:
+        """See `choose_examples`."""
+        if memory.capacity is not None:
+            return choose_examples(memory, given, cameras, remembers)
+        if remembers not in self._chosen:
+            self._chosen[remembers] = choose_examples(memory, given, cameras, remembers)
+        return self._chosen[remembers]
+
+    def clear(self) -> None:
+        """To be called when a world opens anew."""
+        self._chosen.clear()
+
+    def __getstate__(self) -> dict:
+        return {}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__()

@@ -10,9 +10,9 @@ from torch import Tensor
 from ctxmem_env.camera import along
 from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
-from ctxmem_env.examples import choose_examples
+from ctxmem_env.examples import KeptExamples
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
-from ctxmem_env.generator import Context, Examples, Generator, generate_along, traits_of
+from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import WorldState
 from ctxmem_env.retrieval import BY_VIEW, RetrievalStrategy, select_context
@@ -112,7 +112,7 @@ class SceneWorld:
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
             self._table = FeatureTable(num_worlds, memory_capacity)
         self._unopened = set(range(num_worlds))
-        self._examples: dict[bool, Examples] = {}  # of all worlds, by whether retrieval remembers
+        self._examples = KeptExamples()
         traits = traits_of(generator)
         self._frames_per_step, self._attended = traits.frames_per_step, traits.num_attended
 
@@ -220,7 +220,8 @@ class SceneWorld:
             cameras=self.cameras,
         )
         context, times = self._gather(selection.indices)
-        context.examples = self._choose_examples()
+        remembers = self.retrieval in BY_VIEW
+        context.examples = self._examples.choose(self.memory, self._given, self.cameras, remembers)
         views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
         at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
         for view, seen_from in zip(views, way.unbind(1), strict=True):
@@ -262,13 +263,6 @@ class SceneWorld:
         frames, depth, poses = self.memory.at(worlds, slots)
         features = self.generator.encode(frames, depth, poses, self.fov[worlds * self.cameras])
         self._table.store(worlds, slots, features)
-
-    def _choose_examples(self) -> Examples:
-        remembers = self.retrieval in BY_VIEW
-        # What opened a world stays as it was for as long as nothing is evicted.
-        if remembers not in self._examples or self.memory.capacity is not None:
-            self._examples[remembers] = choose_examples(self.memory, self._given, self.cameras, remembers)
-        return self._examples[remembers]
 
     @property
     def _read(self) -> FrameMemory | SharedMemory:

@@ -62,6 +62,11 @@ def test_a_config_cannot_be_changed_once_it_is_made():
         ({"precision": "bfloat"}, r"file: precision='bfloat' is unknown\. Did you mean 'bfloat16'\?"),
         ({"validate_every": 0}, r"file: validate_every=0 is out of range; expected an integer of at least 1"),
         ({"seed": -1}, r"file: seed=-1 is out of range; expected an integer of at least 0"),
+        ({"init_layers": {"blocks": 3}, "init": "nano"}, r"file: init_layers: blocks=3; expected a list of numbers"),
+        (
+            {"init_layers": {"blocks": [0]}},
+            r"file: init_layers says which layers of init to keep, and there is no init",
+        ),
         ({"self_context": 1.5}, r"file: self_context=1\.5 is out of range; expected a number in \[0, 1\]"),
         ({"data": {"num_context": 1}}, r"file: data: num_context=1 .* at least 2"),
         ({"data": {"walk_length": 15}}, r"file: data: walk_length=15 .* at least 16"),

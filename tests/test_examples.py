@@ -1,5 +1,7 @@
 """The frames that show what a place looks like: those that opened it, whatever is looked at."""
 
+import copy
+
 import pytest
 import torch
 
@@ -80,6 +82,29 @@ def test_a_world_hands_on_the_same_examples_at_every_step_whatever_it_retrieves(
     assert len(set(retrieved)) > 2
     for examples in generator.heard:
         assert sorted(examples.frames[0, examples.mask[0], 0, 0, 0].tolist()) == [0, 1, 2, 3]
+
+
+def test_examples_are_those_of_what_opened_a_world_last_and_no_copy_carries_them():
+    generator = Listening()
+    world = SceneWorld(generator, num_context=2)
+
+    def open_with(value):
+        frames = torch.full((1, 48, 48, 3), value, dtype=torch.uint8)
+        world.reset(0, frames, torch.full((1, 48, 48), 2.0), torch.zeros(1, 6), 90.0, 0)
+
+    def shown():
+        world.advance(LEFT)
+        return int(generator.heard[-1].frames[0, 0, 0, 0, 0])
+
+    open_with(10)
+    assert shown() == 10
+    state = world.clone_state()
+    open_with(20)
+    assert shown() == 20
+    world.restore_state(state)
+    assert shown() == shown() == 10
+    assert generator.heard[-1] is generator.heard[-2]
+    assert not copy.deepcopy(world._examples)._chosen
 
 
 def the_oldest(query):

@@ -185,6 +185,28 @@ def test_scenes_side_by_side_give_way_as_each_alone(monkeypatch):
     assert all(torch.equal(one, other) for one, other in zip(both, unseen, strict=True))
 
 
+def test_what_has_come_nearer_is_thrown_alike_where_no_value_is_looked_at(monkeypatch, true_views):
+    frames, depth, poses = true_views
+    ahead = poses[:, :1].clone()
+    ahead[..., :2] += 1.2 * torch.stack([ahead[..., 3].cos(), ahead[..., 3].sin()], dim=-1)
+    seen = splat(frames, depth, poses, everything(4), ahead, FOV)
+    monkeypatch.setattr(throwing, "is_host", lambda tensor: False)
+    unseen = splat(frames, depth, poses, everything(4), ahead, FOV)
+    assert all(torch.equal(one, other) for one, other in zip(seen, unseen, strict=True))
+    monkeypatch.setattr(throwing, "_SQUARES", ())
+    centres = splat(frames, depth, poses, everything(4), ahead, FOV)
+    assert (seen[2] > centres[2]).float().mean() > 0.02  # there is something that squares cover
+
+
+@pytest.mark.parametrize("count", [8 * 64 * 64, 2**18 - 1, 30 * 256 * 256, 2**30])
+def test_keys_tell_depths_apart_by_a_five_hundredth_however_many_points_there_are(count):
+    dtype, bits, fine = throwing._key_layout(count)
+    assert 1 / fine < 0.002 and count < 2**bits
+    farthest = int(math.log(throwing._FARTHEST / 0.05) * fine)
+    hidden = round(math.log(1 / throwing._HIDES) * fine)
+    assert ((farthest + hidden) << bits) + count < torch.iinfo(dtype).max
+
+
 def test_what_no_given_frame_could_see_stays_as_it_was_painted():
     true, behind = wall(2.0, colour=-0.5), wall(4.0, colour=0.5)
     assert carved(true, behind, given=[True, False]) == [-0.5]  # hidden by the true one, as from anywhere

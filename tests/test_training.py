@@ -310,6 +310,12 @@ def test_a_run_begins_with_the_weights_of_init_and_refuses_another_shape(whole_r
     fewer = dataclasses.replace(still, adam_learning_rate=0.0, model={**CONFIG.model, "num_attended": 1})
     train(fewer, tmp_path / "fewer", quiet=True)
     assert read_generator(tmp_path / "fewer" / "generator").num_attended == 1
+    kept = dataclasses.replace(
+        fewer, init_layers={"context_blocks": []}, model={**CONFIG.model, "num_context_layers": 0}
+    )
+    train(kept, tmp_path / "kept", quiet=True)
+    weights = read_generator(tmp_path / "kept" / "generator").transformer.state_dict()
+    assert weights.keys() < init.keys() and all(torch.equal(value, init[name]) for name, value in weights.items())
     other = dataclasses.replace(still, model={**CONFIG.model, "dim": 64})
     with pytest.raises(ValueError, match=r"init=.* is a model with dim=32, the config asks for 64; give both"):
         train(other, tmp_path / "other", quiet=True)

@@ -115,11 +115,15 @@ def test_a_forgotten_feature_is_encoded_again():
 
 def test_only_frames_that_are_attended_are_encoded():
     generator = PoseGenerator()
-    generator.num_attended = 1  # the newest
+    generator.num_attended = 2
     world = open_world(n=12, generator=generator, num_context=4)
-    for painted in range(6):
-        context = world.advance(FORWARD).context
-        assert context.mask.all() and generator.num_encoded == painted + 1
+    attended = set()
+    for _ in range(6):
+        painted = read(step := world.advance(FORWARD))
+        attended |= set(step.times[0, :2].tolist())
+        expected = fingerprint(step.context.frames[0])[:2].tolist()
+        assert step.context.mask.all() and painted.fingerprints.tolist() == [*expected, 0, 0]
+    assert generator.num_encoded == len(attended)
 
 
 def test_every_generated_frame_is_remembered_as_it_was_painted():

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctxmem_env.camera import cameras_at
-from ctxmem_env.generator import Context, Generated, Generator
+from ctxmem_env.generator import Context, Generated, Generator, traits_of
 from ctxmem_env.generator.lookup import fetch, first_smallest, locate
 from ctxmem_env.generator.splat import splat
 from ctxmem_env.overlap import view_overlap
@@ -58,6 +58,7 @@ class WarpGenerator:
         self.inner, self.height, self.width = inner, inner.height, inner.width
         self.default_num_steps = inner.default_num_steps
         self.encode, self.estimate_depth = inner.encode, inner.estimate_depth
+        self.num_attended = traits_of(inner).num_attended
         self.device = getattr(inner, "device", torch.device("cpu"))
 
     @torch.no_grad()
@@ -148,8 +149,9 @@ class PackedHistoryGenerator:
         self, poses: Tensor, context: Context, fov: Tensor, num_steps: int, generators: list[torch.Generator]
     ) -> Generated:
         packed = Context(*pack_history(context.frames, context.depth), context.poses, context.mask)
-        batch, slots = context.mask.shape
-        each = (part.flatten(0, 1) for part in (packed.frames, packed.depth, packed.poses))
+        batch, read = len(context.mask), slice(traits_of(self.inner).num_attended)
+        slots = context.mask[:, read].shape[1]
+        each = (part[:, read].flatten(0, 1) for part in (packed.frames, packed.depth, packed.poses))
         features = self.inner.encode(*each, fov.repeat_interleave(slots))
         packed.features = {name: value.unflatten(0, (batch, slots)) for name, value in features.items()}
         return self.inner.generate(poses, packed, fov, num_steps, generators)

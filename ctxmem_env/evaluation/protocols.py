@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ctxmem_env.camera import DEFAULT_FOV, motion_between
 from ctxmem_env.evaluation.metrics import psnr
-from ctxmem_env.generator import Context, Generated, Generator
+from ctxmem_env.generator import Context, Generated, Generator, traits_of
 from ctxmem_env.scenes import build_scene, random_walk, render, shift, stack_scenes, tour
 from ctxmem_env.world import SceneWorld
 
@@ -65,6 +65,7 @@ class ReplayGenerator:
         self.height, self.width = generator.height, generator.width
         self.default_num_steps = generator.default_num_steps
         self.encode, self.estimate_depth = generator.encode, generator.estimate_depth
+        self.num_attended = traits_of(generator).num_attended
         self.predictions: list[Tensor] = []
 
     def generate(

@@ -4,20 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctxmem_env.camera import Cameras, full_precision, rays_of
+from ctxmem_env.camera import Cameras, full_precision, rays_of, wrap_angle
 from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, first_smallest
 
-_COARSE = 2  # pixels on a side that are carried on from one frame
+_COARSE = 2  # pixels on a side that take one frame, that of the first of them
 
 
 def to_signal(frames: Tensor) -> Tensor:
     """Frames, uint8 or in [-1, 1] already, in [-1, 1]."""
     return frames if frames.is_floating_point() else frames.float().div_(127.5).sub_(1)
-
-
-def _wrapped(angle: Tensor) -> Tensor:
-    """Angles in [-pi, pi)."""
-    return torch.remainder(angle + torch.pi, 2 * torch.pi) - torch.pi
 
 
 @torch.no_grad()
@@ -48,16 +43,16 @@ def extend(
     some = rays.unflatten(2, (height, width))[:, :, ::_COARSE, ::_COARSE].flatten(2, 3)
     yaw, pitch = context_poses[:, None, :, None, 3], context_poses[:, None, :, None, 4]
     azimuth = torch.atan2(some[..., 1], some[..., 0])[:, :, None]
-    moved = (_wrapped(azimuth - yaw).abs() - border[:, :, None]).clamp(min=0)
+    effort = (wrap_angle(azimuth - yaw).abs() - border[:, :, None]).clamp(min=0)
     # A little is added for rows that are not in the frame either, and for every metre between the cameras.
     elevation = torch.atan2(some[..., 2], some[..., :2].norm(dim=-1))
     above = ((elevation[:, :, None] - pitch).abs() - upper[:, :, None]).clamp(min=0)
     apart = (poses[:, :, None, :3] - context_poses[:, None, :, :3]).norm(dim=-1)[..., None]
-    effort = moved.add_(above, alpha=0.3).add_(0.1 * apart).masked_fill(~mask[:, None, :, None], torch.inf)
+    effort = effort.add_(above, alpha=0.3).add_(0.1 * apart).masked_fill(~mask[:, None, :, None], torch.inf)
     slot = first_smallest(effort)[:, :, 0].unflatten(2, (-(-height // _COARSE), -1))
     slot = slot.repeat_interleave(_COARSE, 2)[:, :, :height].repeat_interleave(_COARSE, 3)[..., :width].flatten(2)
     yaw = context_poses[:, None, :, 3].expand(-1, poses.shape[1], -1).gather(2, slot)
-    azimuth = _wrapped(torch.atan2(rays[..., 1], rays[..., 0]) - yaw)
+    azimuth = wrap_angle(torch.atan2(rays[..., 1], rays[..., 0]) - yaw)
     moved = (azimuth.abs() - border).clamp(min=0)
     wound = torch.remainder(azimuth + border, 2 * border) - border
     turn = wound - azimuth

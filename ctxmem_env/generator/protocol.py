@@ -12,6 +12,8 @@ from torch import Tensor
 class Examples:
     """Frames that show what a place looks like, n for each of B worlds: the same ones whatever is looked at.
 
+    They are handed out again at the next step, so they are not to be written to.
+
     frames (B, n, H, W, 3) uint8; depth (B, n, H, W) in metres; poses (B, n, 6); mask (B, n), False for an empty slot.
     """
 

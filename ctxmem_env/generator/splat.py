@@ -21,8 +21,8 @@ _SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen throu
 class _Points(NamedTuple):
     """Remembered pixels as points before S new views, (B, S, k H W) each.
 
-    place: of the pixel that they fall on, `height * width` for none; key int32: how far away they count as in its
-    upper bits, see `_spread_over`, and the point's index below, so that one minimum finds both; larger: how many times
+    place: of the pixel that they fall on, `height * width` for none; key: how far away they count as in its
+    upper bits, see `_key_layout`, and the point's index below, so that one minimum finds both; larger: how many times
     larger than in the remembered frame, 0 for none; z.
     """
 
@@ -34,15 +34,18 @@ class _Points(NamedTuple):
 
 # Points that are more times larger than the first number are thrown as squares of so many pixels.
 _SQUARES = (1.25, 3), (2.5, 5), (5.0, 11), (11.0, 23)
-_EMPTY = 2**31 - 1  # above all keys
-_FARTHEST, _FARNESS = 1e4, 12.5  # metres; a bound on log(_FARTHEST / MIN_DEPTH) + log(1 / _HIDES)
+_FARTHEST = 1e4  # metres; what is further away is taken to be there
 _HIDES = 0.85  # of the depth of what a surface hides, at most
 
 
-def _spread_over(count: int) -> tuple[int, float]:
-    """Bits of a key that the indices of `count` points take, and what the others count for a unit of log depth."""
+def _key_layout(count: int) -> tuple[torch.dtype, int, float]:
+    """Of keys for `count` points their type, the bits that hold an index, and what those above count for a log depth.
+
+    An int32 is fast. Of large frames it would leave too few bits for the depth, with a step of more than 0.2 %.
+    """
     bits = count.bit_length()
-    return bits, (2 ** (31 - bits) - 1) / _FARNESS
+    dtype, depth_bits = (torch.int32, 31 - bits) if bits <= 18 else (torch.int64, 20)
+    return dtype, bits, (2**depth_bits - 2) / math.log(_FARTHEST / MIN_DEPTH / _HIDES)
 
 
 def _project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor | None) -> _Points:
@@ -62,9 +65,9 @@ def _project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Camera
         apart = (views.poses[:, :, None, :3] - context.poses[:, None, :, :3]).norm(dim=-1)
         apart = apart.masked_fill(given[:, None], 0.0)
         away = z * (1 + _APART * apart).repeat_interleave(height * width, dim=2)
-    bits, fine = _spread_over(count)
-    key = (away.clamp(MIN_DEPTH, _FARTHEST).div(MIN_DEPTH).log() * fine).int() << bits
-    key = key + torch.arange(count, dtype=torch.int32, device=z.device)
+    dtype, bits, fine = _key_layout(count)
+    key = (away.clamp(MIN_DEPTH, _FARTHEST).div(MIN_DEPTH).log() * fine).to(dtype) << bits
+    key = key + torch.arange(count, dtype=dtype, device=z.device)
     place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
     larger = torch.where(valid, distance.flatten(2) / z.clamp(min=MIN_DEPTH), 0.0)
     return _Points(place, key, larger, z)
@@ -74,14 +77,14 @@ def _front(points: _Points, size: tuple[int, int]) -> Tensor:
     """Which of the points is the nearest at each of height x width pixels of S views, (B, S, HW); -1 for none."""
     batch, targets, count = points.place.shape
     pixels = size[0] * size[1]
-    bits, fine = _spread_over(count)
-    nearer = round(math.log(1 / _HIDES) * fine) << bits
+    _, bits, fine = _key_layout(count)
+    nearer, empty = round(math.log(1 / _HIDES) * fine) << bits, torch.iinfo(points.key.dtype).max
     rows = torch.arange(batch * targets, device=points.place.device) * (pixels + 1)
     place = (points.place + rows.view(batch, targets, 1)).flatten()
     key, larger = points.key.flatten(), points.larger.flatten()
 
     def throw(width: int) -> Tensor:  # every point as a square of so many pixels
-        nearest = key.new_full((len(rows) * (pixels + 1),), _EMPTY).scatter_reduce(0, place, key, "amin")
+        nearest = key.new_full((len(rows) * (pixels + 1),), empty).scatter_reduce(0, place, key, "amin")
         return _least_around(nearest.view(batch, targets, -1)[..., :-1].unflatten(-1, size), width)
 
     nearest = throw(1)
@@ -93,20 +96,20 @@ def _front(points: _Points, size: tuple[int, int]) -> Tensor:
                 break
             place, key, larger = place[kept], key[kept], larger[kept]
         else:
-            key = key.where(near, _EMPTY)
+            key = key.where(near, empty)
         # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
         surface = throw(width)
         nearest = torch.where(surface < nearest - nearer, surface, nearest)
     nearest = nearest.flatten(2)
-    return torch.where(nearest < _EMPTY, nearest & ((1 << bits) - 1), -1).long()
+    return torch.where(nearest < empty, nearest & ((1 << bits) - 1), -1).long()
 
 
 def _least_around(images: Tensor, size: int) -> Tensor:
-    """The least value of images (..., H, W) in a square of `size` pixels, an odd number, around each.
+    """The least value of integer images (..., H, W) in a square of `size` pixels, an odd number, around each.
 
     Windows that overlap are joined, which takes log2(size) passes; a pooling layer takes `size`.
     """
-    images = F.pad(images, [size // 2] * 4, value=_EMPTY) if size > 1 else images
+    images = F.pad(images, [size // 2] * 4, value=torch.iinfo(images.dtype).max) if size > 1 else images
     for dim in (-1, -2):
         joined = 1
         while joined < size:

@@ -3,7 +3,7 @@
 After Context-as-Memory (arXiv:2506.03141): clean context frames are concatenated to the noisy frame along the frame
 axis of attention and only the noisy one is updated. Departures, each with its reason:
 - pixels instead of latents and x-prediction (JiT, arXiv:2511.13720): at 64 to 256 px no autoencoder is needed;
-- a context token attends to its own frame only, so its keys and values are computed once, when it is remembered;
+- a context token attends to its own frame only, so its keys and values are computed once, and kept;
 - relative camera encoding in attention (see `attention`), not [R, t] added to the tokens;
 - `lookup=True`: colours are fetched from the remembered frames through the predicted depth (see `lookup`) and the
   network paints what no frame has seen. Each pixel comes from the two frames that most speaks for: an average over
@@ -113,7 +113,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         patch_size: pixels of a token's side.
         dim, num_heads: width of the transformer; `dim / num_heads` is a multiple of 16.
         num_layers: blocks of the noisy view; every `remember_every`-th reads the remembered frames.
-        num_context_layers: blocks of a remembered frame, run once when it enters memory.
+        num_context_layers: blocks of a remembered frame, run once, when it is first attended.
         pixel_dim: channels of the convolutions at full resolution.
         num_attended: remembered frames that attention reads, the first of those that retrieval chose; None: all. The
             look-up reads all of them whatever this is.
@@ -223,9 +223,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
 
         given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what
         `extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones, but that
-        these frames may be uint8. What
-        retrieval chooses changes from step to step, and so would the place that is made up. None, or none in a world:
-        the remembered ones that nobody painted, or all.
+        these frames may be uint8. What retrieval chooses changes from step to step, and so would the place that is made
+        up. None, or none in a world: the remembered ones that nobody painted, or all.
         """
         scenes, slots = mask.shape
         attended = slots if self.config.num_attended is None else min(slots, self.config.num_attended)
@@ -257,8 +256,8 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         context_cameras, to_view = relative[:, :attended], None
         if targets > 1:
             to_view = torch.linalg.inv(relative[:, slots:].flatten(0, 1))
-        # Whether a mask is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
         mask = mask[:, :attended]
+        # Whether one is needed at all is known at once on a CPU, and elsewhere only by waiting for the device.
         whole = is_host(mask) and bool(mask.all())
         mask = None if whole else mask.repeat_interleave(keys_values.shape[-2], dim=1)[:, None, None]
         remembered = []

@@ -62,7 +62,8 @@ class PoseGenerator:
         rows[:, 0, :_HEADER] = torch.column_stack([poses, fov, torch.full_like(fov, num_steps), noise])
         rows[:, 1 : 1 + slots, 0] = context.mask.float()
         rows[:, 1 : 1 + slots, 1:7] = context.poses
-        rows[:, 1 : 1 + slots, 7] = context.features["fingerprint"] * context.mask
+        attended = context.features["fingerprint"]
+        rows[:, 1 : 1 + attended.shape[1], 7] = attended * context.mask[:, : attended.shape[1]]
         frames = rows.view(torch.uint8).view(worlds, self.height, self.width, 3)
         depth = torch.full((worlds, self.height, self.width), 3.0, device=device)
         return Generated(frames, depth, torch.ones_like(depth))

@@ -124,8 +124,9 @@ def _encode(model: SceneTransformer, batch: dict[str, Tensor], context: Tensor) 
 
     For walks over own frames: the encoder learns from the other batches.
     """
-    slots = context.shape[1]
-    each = (value.flatten(0, 1) for value in (context, batch["context_depth"], batch["context_poses"]))
+    read = slice(model.config.num_attended)
+    each = [value[:, read].flatten(0, 1) for value in (context, batch["context_depth"], batch["context_poses"])]
+    slots = len(each[0]) // len(context)
     return model.encode(*each, batch["fov"].repeat_interleave(slots)).unflatten(0, (-1, slots))
 
 
