@@ -18,7 +18,7 @@ from ctxmem_env.overlap import FINE_GRID, MAX_RANGE, MIN_DEPTH
 from ctxmem_env.spatial_index import SpatialIndex
 
 # These four change only how fast the search is.
-_FIRST_RADIUS, _FIRST_FRAMES = 0.03, 400  # metres that are looked at first, and frames that are enough to begin with
+_FIRST_RADIUS, _FIRST_FRAMES = 0.06, 400  # metres that are looked at first, and frames that are enough to begin with
 _WIDENING = 1.5  # least factor from one radius to the next
 _EXAMINED = 128  # frames at a time
 _HEADINGS = 24  # bins
@@ -123,17 +123,18 @@ class _Search:
         inner = self._radius
         if inner > 0:
             self._radius = min(max(reach, _WIDENING * inner), 2 * inner)
-            slots = self._within()
+            slots = self._within(self._radius)
         else:
-            self._radius, slots = _FIRST_RADIUS, []
+            self._radius, slots = _FIRST_RADIUS, self._within(_FIRST_RADIUS)
             while len(slots) < _FIRST_FRAMES and self._radius < self._view.limit:
-                self._radius *= 2
-                slots = self._within()
+                # Frames lie on a plane: four times as many within twice the radius.
+                self._radius *= min(max(math.sqrt(_FIRST_FRAMES / max(len(slots), 1)), _WIDENING), 4)
+                slots = self._within(self._radius)
         self._visible = self._view.visible_within(self._radius)
         self._add(np.array(slots, dtype=np.int64), inner)
 
-    def _within(self) -> list[int]:
-        return self._index.within(self._world, self._pose[0], self._pose[1], self._radius)
+    def _within(self, radius: float) -> list[int]:
+        return self._index.within(self._world, self._pose[0], self._pose[1], radius)
 
     def _add(self, slots: np.ndarray, inner: float) -> None:
         """Take in those of `slots` that lie between the radius `inner` and the present one."""
