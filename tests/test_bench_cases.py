@@ -15,7 +15,7 @@ from ctxmem_env.bench.ppo import bench_ppo
 from ctxmem_env.bench.retrieval import Traveller, bench_retrieval
 from ctxmem_env.bench.step import bench_step
 from ctxmem_env.bench.tables import benchmarks_section
-from ctxmem_env.bench.train import CASES, PARTS, Trainer, bench_train
+from ctxmem_env.bench.train import CASES, PARTS, Trainer, bench_train, packaged_settings
 from ctxmem_env.bench.vector import bench_vector
 from ctxmem_env.camera import motion_between
 from ctxmem_env.config import TrainConfig, load_config
@@ -206,7 +206,7 @@ def test_without_a_configuration_the_packaged_model_is_trained():
     def shape(model):
         return {name: value for name, value in model.config.items() if not name.startswith("_")}
 
-    assert shape(SceneTransformer(**TrainConfig().model)) == shape(load_generator("nano", "cpu").transformer)
+    assert shape(SceneTransformer(**packaged_settings().model)) == shape(load_generator("nano", "cpu").transformer)
 
 
 @pytest.mark.parametrize(

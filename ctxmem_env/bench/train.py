@@ -13,6 +13,7 @@ from ctxmem_env.bench.measure import Stopwatch, count_flops
 from ctxmem_env.config import TrainConfig, load_config
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import check_integer
+from ctxmem_env.generator import load_generator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.adversary import Adversary
 from ctxmem_env.training.data import SceneBatches
@@ -76,6 +77,12 @@ class Trainer:
         return flops
 
 
+def packaged_settings() -> TrainConfig:
+    """Those of a run that would go on training the packaged model."""
+    shape = load_generator("nano", "cpu").transformer.config
+    return TrainConfig(model={name: value for name, value in shape.items() if not name.startswith("_")})
+
+
 def bench_train(
     config: str | Path | None = None,
     repeats: int = 5,
@@ -104,7 +111,7 @@ def bench_train(
     repeats, steps = check_integer("repeats", repeats, 1), check_integer("steps", steps, 1)
     torch.set_num_threads(check_integer("threads", threads, 1))
     place = resolve_device(device)
-    settings = TrainConfig() if config is None else load_config(TrainConfig, config)
+    settings = packaged_settings() if config is None else load_config(TrainConfig, config)
     trainer = Trainer(settings, place)
     shape = trainer.model.config
     dataset = SceneBatches(settings.data, _SEED, shape.height, shape.width)
