@@ -150,8 +150,8 @@ def batch_of_one(action: Any) -> Any:
 
 def _check_scale(step_name: str, step: float, turn_name: str, turn: float) -> tuple[float, float]:
     """The step in metres and the turn in radians."""
-    if not isinstance(step, Real) or not 0 < step < math.inf:
-        raise ValueError(f"{step_name}={step!r}; expected metres, finite and above 0.")
+    if not isinstance(step, Real) or not 0 < step <= torch.finfo(torch.float32).max:
+        raise ValueError(f"{step_name}={step!r}; expected metres, finite and above 0, in single precision.")
     if not isinstance(turn, Real) or not 0 < turn <= 180:
         raise ValueError(f"{turn_name}={turn!r}; expected degrees above 0 and at most 180.")
     return float(step), math.radians(turn)

@@ -104,6 +104,8 @@ def test_actions_are_made_by_name_with_their_scale(name, kind):
         (("discrete", 0), "step_length=0; expected metres, finite and above 0"),
         (("continuous", -0.5), "step_length=-0.5; expected metres"),
         (("continuous", math.nan), "step_length=nan; expected metres"),
+        (("discrete", 1e39), "step_length=1e\\+39; expected metres, finite and above 0, in single precision"),
+        (("discrete", 10**400), "step_length=10+; expected metres, finite and above 0"),
         (("discrete", "far"), "step_length='far'; expected metres"),
         (("discrete", 0.25, 0), "turn_angle=0; expected degrees above 0 and at most 180"),
         (("discrete", 0.25, 360), "turn_angle=360; expected degrees above 0 and at most 180"),
