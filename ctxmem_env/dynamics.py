@@ -197,9 +197,10 @@ def choose_views(memory_poses: Tensor, lengths: Tensor, poses: Tensor, motion: T
             return found
         # A frame has at most 1 - _AGE order / length: from here on none can be among the best.
         contenders = ((1 - best[:, -1]).clamp(max=_AGE) / _AGE * lengths + 1).minimum(lengths)
-        if count >= float(contenders.max()):
+        needed = min(total, math.ceil(float(contenders.max())))
+        if count >= needed:
             return found
-        count = min(total, math.ceil(float(contenders.max())))
+        count = needed
 
 
 def _score_views(poses: Tensor, lengths: Tensor, arrival: tuple[Tensor, Tensor], fov: Tensor) -> Tensor:

@@ -123,18 +123,19 @@ class _Search:
         inner = self._radius
         if inner > 0:
             self._radius = min(max(reach, _WIDENING * inner), 2 * inner)
-            slots = self._within(self._radius)
+            slots = self._within()
         else:
-            self._radius, slots = _FIRST_RADIUS, self._within(_FIRST_RADIUS)
+            self._radius = _FIRST_RADIUS
+            slots = self._within()
             while len(slots) < _FIRST_FRAMES and self._radius < self._view.limit:
                 # Frames lie on a plane: four times as many within twice the radius.
                 self._radius *= min(max(math.sqrt(_FIRST_FRAMES / max(len(slots), 1)), _WIDENING), 4)
-                slots = self._within(self._radius)
+                slots = self._within()
         self._visible = self._view.visible_within(self._radius)
         self._add(np.array(slots, dtype=np.int64), inner)
 
-    def _within(self, radius: float) -> list[int]:
-        return self._index.within(self._world, self._pose[0], self._pose[1], radius)
+    def _within(self) -> list[int]:
+        return self._index.within(self._world, self._pose[0], self._pose[1], self._radius)
 
     def _add(self, slots: np.ndarray, inner: float) -> None:
         """Take in those of `slots` that lie between the radius `inner` and the present one."""
