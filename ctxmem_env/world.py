@@ -221,7 +221,7 @@ class SceneWorld:
         )
         context, times = self._gather(selection.indices)
         remembers = self.retrieval in BY_VIEW
-        context.examples = self._examples.choose(self.memory, self._given, self.cameras, remembers)
+        context.examples = self._examples.choose(self.memory, self._given, poses, remembers)
         views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
         at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
         for view, seen_from in zip(views, way.unbind(1), strict=True):

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from ctxmem_env.examples import MOST, choose_examples
+from ctxmem_env.examples import MOST, NEARBY, choose_examples, first_stand
 from ctxmem_env.generator import Context, Examples
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -26,9 +26,9 @@ def remembered(frames, worlds=1, **kwargs):
     return memory
 
 
-def chosen(memory, given, **kwargs):
+def chosen(memory, given, cameras=1):
     """Numbers of the frames that were chosen, for each row, in order."""
-    examples = choose_examples(memory, torch.tensor(given), **kwargs)
+    examples = choose_examples(memory, torch.tensor(given), torch.zeros(cameras * len(given), 6))
     numbers = examples.frames[:, :, 0, 0, 0].long()
     assert torch.equal(examples.poses[..., 0].long(), numbers)
     return [sorted(row[mask].tolist()) for row, mask in zip(numbers, examples.mask, strict=True)]
@@ -59,6 +59,38 @@ def test_those_that_are_forgotten_are_left_out_and_where_all_are_the_oldest_take
 
 def test_cameras_that_share_a_world_share_its_examples():
     assert chosen(remembered(6, worlds=2), [2, 3], cameras=2) == [[0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+def test_a_place_has_its_middle_where_a_camera_first_stood_nearby():
+    memory = remembered(9, worlds=2)  # at x = 0, 1, ... 8
+    memory.clear([1])
+
+    def middle(*x):
+        poses = torch.zeros(len(x), 6)
+        poses[:, 0], poses[:, 1] = torch.tensor(x), 0.5
+        return first_stand(memory, poses).tolist()
+
+    here = NEARBY + 0.5
+    assert middle(here, here) == [[1.0, 0.0, 0.0], [here, 0.5, 0.0]]  # what an emptied world held is forgotten
+    assert middle(0.25, 0.0)[0] == [0.0, 0.0, 0.0]
+    assert middle(20.0, 0.0)[0] == [20.0, 0.5, 0.0]
+    # Two cameras to a world: each has its own.
+    assert [row[0] for row in middle(here, 7.5, 0.0, -1.0)] == [1.0, 5.0, 0.0, -1.0]
+
+
+def test_the_middle_depends_on_what_is_remembered_and_not_on_the_way_there():
+    generator = Listening()
+    world = SceneWorld(generator, num_context=2)
+    world.reset(
+        0, torch.zeros(1, 48, 48, 3, dtype=torch.uint8), torch.full((1, 48, 48), 2.0), torch.zeros(1, 6), 90.0, 0
+    )
+    for _ in range(3):
+        world.advance(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+    assert generator.heard[-1].centre.tolist() == [[1.0, 0.0, 0.0]]
+    world.advance(torch.tensor([[-0.5, 0.0, 0.0, 0.0]]))
+    assert generator.heard[-1].centre.tolist() == [[0.0, 0.0, 0.0]]
+    world.advance(torch.tensor([[0.75, 0.0, 0.0, 0.0]]))
+    assert generator.heard[-1].centre.tolist() == [[1.0, 0.0, 0.0]]
 
 
 class Listening(PoseGenerator):
@@ -103,7 +135,7 @@ def test_examples_are_those_of_what_opened_a_world_last_and_no_copy_carries_them
     assert shown() == 20
     world.restore_state(state)
     assert shown() == shown() == 10
-    assert generator.heard[-1] is generator.heard[-2]
+    assert generator.heard[-1].frames is generator.heard[-2].frames
     assert not copy.deepcopy(world._examples)._chosen
 
 
@@ -133,7 +165,7 @@ def test_what_nobody_has_seen_is_painted_after_the_examples():
     def painted(level, shown=True):
         seen = torch.zeros(1, 1, 16, 16, 3, dtype=torch.uint8), torch.full((1, 1, 16, 16), 2.0)
         seen = *seen, torch.tensor([[[0.0, 0.0, 1.5, 0.0, 0.0, 0.0]]]), torch.ones(1, 1) > 0
-        examples = level and Examples(torch.full_like(seen[0], level), *seen[1:3], seen[3] & shown)
+        examples = level and Examples(torch.full_like(seen[0], level), *seen[1:3], seen[3] & shown, behind[:, :3])
         features = generator.encode(*(part[:, 0] for part in seen[:3]), fov)
         context = Context(*seen, {name: value[:, None] for name, value in features.items()}, examples=examples)
         return generator.generate(behind, context, fov, 1, [torch.Generator().manual_seed(0)]).frames

@@ -161,6 +161,13 @@ def test_a_perfect_generator_is_as_good_at_every_age():
     assert found["gradient_ratio"] == pytest.approx([1, 1], abs=0.01) and max(found["colour_distance"]) < 0.01
 
 
+def test_how_far_true_frames_are_from_one_another_does_not_depend_on_who_paints():
+    perfect, noise = (measure_horizon(who, ROOMS, steps=60, tour=0, revisits=4) for who in (exact(ROOMS), Noise()))
+    for name in ("spread_gradient_ratio", "spread_contrast_ratio", "spread_colour_distance"):
+        assert perfect[name] == noise[name] and not np.allclose(perfect[name], perfect[name.removeprefix("spread_")])
+    assert all(0 < distance < 1 for distance in perfect["spread_colour_distance"])
+
+
 def test_a_generator_that_stands_still_is_consistent_and_wrong():
     found = measure_horizon(CopyGenerator("newest", SIZE, SIZE), ROOMS, steps=40, tour=0, revisits=6)
     assert min(found["own_db"]) > 70 and max(found["first_db"]) < 25 and max(found["true_db"]) < 25

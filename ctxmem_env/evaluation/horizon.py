@@ -45,9 +45,11 @@ def measure_horizon(
     """Figures of one walk of `steps` steps in each of the scenes, and of `revisits` looks back.
 
     first_db: the first look at the revisited poses against the truth; true_db: the second; own_db: the second against
-    the first; those of `metrics.appearance` for the last frames of the walk. true_db, own_db and those of
-    `metrics.appearance` of the second looks also for each group of `AGES`, in which `age` is their mean age, gradient
-    and gradient_true are the mean differences of neighbouring grey levels. `_sheet`: true, first and second looks.
+    the first; those of `metrics.appearance` for the last frames of the walk, and with the prefix `spread_` for as many
+    true ones that are spread over the walk up to there: so far are true frames of one scene from one another. true_db,
+    own_db and those of `metrics.appearance` of the second looks also for each group of `AGES`, in which `age` is their
+    mean age, gradient and gradient_true are the mean differences of neighbouring grey levels. `_sheet`: true, first and
+    second looks.
 
     Args:
         steps: of each walk, at least 20.
@@ -72,7 +74,8 @@ def measure_horizon(
     second = torch.stack([look(step) for step in again], dim=1)
     first, last = (torch.stack([kept[step] for step in part], dim=1) for part in (again, late))
     size = generator.height, generator.width
-    truth, true_last = (render(scenes, walk[:, part], DEFAULT_FOV, *size)[0] for part in (again, late))
+    spread = np.linspace(0, steps - len(late), len(late)).astype(int)
+    truth, true_last, true_spread = (render(scenes, walk[:, part], DEFAULT_FOV, *size)[0] for part in (again, late, spread))
     age = steps + 1 + np.arange(len(again)) - again
     pairs = {"first_db": (first, truth), "true_db": (second, truth), "own_db": (second, first)}
     values = {name: psnr(*pair).mean(1).tolist() for name, pair in pairs.items()}
@@ -83,6 +86,8 @@ def measure_horizon(
             looks["age"] = [age[group].mean().item()] * len(seeds)
             values |= {f"{name}_age_{low}": value for name, value in looks.items()}
     values |= _by_scene([appearance(*pair) for pair in zip(last, true_last, strict=True)])
+    apart = _by_scene([appearance(*pair) for pair in zip(true_spread, true_last, strict=True)])
+    values |= {f"spread_{name}": value for name, value in apart.items()}
     order = np.argsort(age)[:: max(1, len(age) // 12)]
     return values | {"_sheet": [row[i, order] for i in range(min(len(seeds), 4)) for row in (truth, first, second)]}
 

@@ -51,6 +51,7 @@ _FIGURES |= {
     for way in ("replay", "loop")
     for name, digits in (("lpips", 4), ("fid", 2), ("fvd", 2))
 }
+_SPREAD = "spread_"  # before the figures of true frames, see `measure_horizon`
 _APPEARANCE = ("gradient_ratio", "contrast_ratio", "colour_distance")
 _LABELS = {
     "method": "run",
@@ -141,17 +142,23 @@ def protocol_table(results: dict) -> str:
 
 
 def _by_age(rows: list[dict]) -> list[dict]:
-    """For each walk of `horizon` a row of all looks back, one of each group of ages, and one of its last frames."""
+    """For each walk of `horizon` a row of all looks back, one of each group of ages, and two of its last frames."""
     split = []
     for row in rows:
-        values, late = row["values"], {name: row["values"][name] for name in _APPEARANCE}
-        parts = {"all": {name: value for name, value in values.items() if name not in late and "_age_" not in name}}
+        values = row["values"]
+        late, spread = (
+            {name: values[prefix + name] for name in _APPEARANCE if prefix + name in values} for prefix in ("", _SPREAD)
+        )
+        others = {name: value for name, value in values.items() if name not in late and not name.startswith(_SPREAD)}
+        parts = {"all": {name: value for name, value in others.items() if "_age_" not in name}}
         for age in AGES:
             end = f"_age_{age}"
             group = {name.removesuffix(end): value for name, value in values.items() if name.endswith(end)}
             if group:
                 parts[f"{group['age']['mean']:,.0f} steps after the first"] = group
         parts["last steps of the walk"] = late
+        if spread:
+            parts["true frames of the whole walk, against those of its last steps"] = spread
         split += [row | {"looks": name, "values": part} for name, part in parts.items()]
     return split
 

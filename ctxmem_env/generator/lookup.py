@@ -80,16 +80,17 @@ class Evidence(NamedTuple):
 
 @full_precision
 def compare(
-    log_depth: Tensor, views: Cameras, depth: Tensor, context: Cameras, mask: Tensor
+    log_depth: Tensor, views: Cameras, depth: Tensor, context: Cameras, mask: Tensor, every: int = 1
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Arguments as of `locate`: image coordinates (B, S, k, 2, HW), and (B, S, k, HW) each:
 
     log(z / D), how much further from the remembered camera a pixel of a view lies than what that one saw there, 0 where
-    its depth is unknown; log of how much further from it than from the view's camera; and visible.
+    its depth is unknown; log of how much further from it than from the view's camera; and visible. log_depth may be
+    that of `every` so many rows and columns alone.
     """
     batch, slots, height, width = depth.shape
     targets = log_depth.shape[1]
-    rays = rays_of(height, width, views.focal).flatten(1, 2).mT
+    rays = rays_of(height, width, views.focal)[:, ::every, ::every].flatten(1, 2).mT
     directions, offsets = rays_between(rays, views.to_world[:, :, None], context.from_world[:, None])
     distance = log_depth.flatten(2).exp()[:, :, None, None]
     image, z = project(torch.addcmul(offsets, directions, distance), views.focal)

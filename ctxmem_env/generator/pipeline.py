@@ -4,10 +4,12 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from ctxmem_env.camera import cameras_at
 from ctxmem_env.device import is_host, sums_depend_on_rows
 from ctxmem_env.generator.extend import to_signal
 from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.frame_depth import agree_on_turns, depth_of_frames, packaged_frame_depth
+from ctxmem_env.generator.panorama import KeptPanoramas, OfPlace
 from ctxmem_env.generator.protocol import Context, Examples, Generated
 from ctxmem_env.generator.stereo import refine_depth
 from ctxmem_env.generator.transformer import SceneTransformer, View
@@ -30,6 +32,7 @@ class SceneGenerator(DiffusionPipeline):
         self.default_num_steps = default_num_steps
         self.height, self.width = transformer.config.height, transformer.config.width
         self.num_attended = transformer.config.num_attended
+        self._panoramas = KeptPanoramas()
         self._estimated: tuple[tuple[Tensor, Tensor, Tensor], Tensor] | None = None
 
     @property
@@ -83,11 +86,15 @@ class SceneGenerator(DiffusionPipeline):
             noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(self.device)[:, None]
             remembered = self._float(context.frames), context.depth.float(), context.poses.float(), context.mask
             memory = poses.float()[:, None], fov.float(), *remembered
-            examples = None
+            examples = panorama = None
             if context.examples is not None:
-                frames, depth, of_examples, mask = _without_empty(context.examples)
-                examples = frames.to(self.device).movedim(-1, -3), depth.float(), of_examples.float(), mask
-            seen = self.transformer.look(*memory, context.features.get("keys_values"), context.given, examples)
+                frames, depth, of_examples, mask, centre = _without_empty(context.examples)
+                cameras = cameras_at(of_examples.float(), fov.float())
+                examples = OfPlace(frames.to(self.device).movedim(-1, -3), depth.float(), cameras, mask)
+                panorama = self._panoramas.wind(examples, centre.float())
+            seen = self.transformer.look(
+                *memory, context.features.get("keys_values"), context.given, examples, panorama
+            )
 
             def denoise(noisy: Tensor, time: Tensor) -> View:
                 return self.transformer(noisy, time, *memory, seen=seen)
@@ -146,4 +153,6 @@ def _without_empty(examples: Examples) -> Examples:
     if not is_host(examples.mask):
         return examples
     filled = examples.mask.any(0).nonzero()
-    return Examples(*(part[:, : int(filled[-1]) + 1 if len(filled) else 1] for part in examples))
+    count = int(filled[-1]) + 1 if len(filled) else 1
+    *parts, centre = examples
+    return Examples(*(part[:, :count] for part in parts), centre)

@@ -14,20 +14,23 @@ class Examples:
 
     They are handed out again at the next step, so they are not to be written to.
 
-    frames (B, n, H, W, 3) uint8; depth (B, n, H, W) in metres; poses (B, n, 6); mask (B, n), False for an empty slot.
+    frames (B, n, H, W, 3) uint8; depth (B, n, H, W) in metres; poses (B, n, 6); mask (B, n), False for an empty slot;
+    centre (B, 3) in metres, the middle of the place around the new view that is made up after them: it stays the same
+    for as long as the camera is nearby, and is so again when it comes back.
     """
 
     frames: Tensor
     depth: Tensor
     poses: Tensor
     mask: Tensor
+    centre: Tensor
 
     def rows(self, worlds: slice) -> "Examples":
         """The examples of some of the worlds."""
         return Examples(*(part[worlds] for part in self))
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.frames, self.depth, self.poses, self.mask))
+        return iter((self.frames, self.depth, self.poses, self.mask, self.centre))
 
 
 @dataclass

@@ -15,6 +15,9 @@ CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: 
 _APART = 3.0  # per metre between two cameras: how much further away points count as, see `splat`
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 _FURTHER = 0.5  # in log depth, the most that is cleared at once
+_CONFIRMED = 0.8  # of the frames that show a point or see through it, so many are to show it
+_CONTESTED = 0.55  # of a neighbourhood, the share from which on nothing that was painted is left of it
+_SPARSE = 2  # rows and columns of which one is asked about
 _SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen through it: that itself is to stay
 
 
@@ -172,21 +175,62 @@ def _put_to_the_vote(
     What was painted was made up at first sight, as a wall across a door, say. Of the frames that look there more may
     see through it than show it, or one that nobody painted sees through: then nothing that was painted stands before
     what that one of them shows that saw furthest.
+
+    Where layers that were made up contradict one another still, a mottle of them would be left. Of a neighbourhood that
+    is contested for the most part all that was painted is forgotten, to be made up anew and as one.
     """
-    height, width = depth.shape[2:]
-    log_depth = _depth_of(front, points).unflatten(2, (height, width))
-    _, error, _, visible = compare(log_depth, views, depth, context, mask)
-    through, shown = visible & (error < -_SEEN_THROUGH), visible & (error.abs() <= _SEEN_THROUGH)
-    refuted = (through.sum(2) > shown.sum(2)) | (through & given[:, None, :, None]).any(2)
-    further = torch.where(through, -error, 0.0).amax(2).clamp(max=_FURTHER)
-    behind = (log_depth.flatten(2) + _SHORT_OF * further).exp() * (refuted & (front >= 0))
+    size = depth.shape[2:]
+    painted = ~given.repeat_interleave(size.numel(), dim=1)[:, None]
+    votes = _count_votes(front, points, depth, context, mask, views)
+    refuted = (votes.against > votes.confirmed) | (votes.through & given[:, None, :, None]).any(2)
+    behind = (votes.log_depth + _SHORT_OF * votes.further.clamp(max=_FURTHER)).exp() * (refuted & (front >= 0))
     behind = F.pad(behind, (0, 1))  # what falls nowhere hides nothing
-    painted = ~given.repeat_interleave(height * width, dim=1)[:, None]
     gone = painted & (points.z < behind.gather(2, points.place))
-    left = points._replace(place=points.place.masked_fill(gone, height * width))
-    if is_host(mask) and not bool(gone.any()):
-        return front
-    return _front(left, (height, width))
+    if not is_host(mask) or bool(gone.any()):
+        left = points._replace(place=points.place.masked_fill(gone, size.numel()))
+        front = _front(left, size)
+    own = painted.expand(-1, front.shape[1], -1).gather(2, front.clamp_min(0))
+    return front.masked_fill(_mottled(front, points, depth, context, mask, views) & own, -1)
+
+
+def _mottled(
+    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras
+) -> Tensor:
+    """Where most of what is around a pixel is contested, (B, S, HW); every second row and column can tell."""
+    votes = _count_votes(front, points, depth, context, mask, views, _SPARSE)
+    rows, columns = (-(-side // _SPARSE) for side in depth.shape[2:])
+    covered = (front >= 0).unflatten(2, depth.shape[2:])[..., ::_SPARSE, ::_SPARSE]
+    contested = covered & (votes.confirmed < _CONFIRMED * (votes.confirmed + votes.against)).unflatten(2, covered.shape[2:])
+    radius = max(1, columns // 16)
+    images = torch.cat([contested.flatten(0, 1)[:, None], covered.flatten(0, 1)[:, None]], dim=1).float()
+    part, whole = F.avg_pool2d(images, 2 * radius + 1, 1, radius, count_include_pad=False).split(1, dim=1)
+    mottled = (part > _CONTESTED * whole).view_as(covered)
+    mottled = mottled.repeat_interleave(_SPARSE, 2).repeat_interleave(_SPARSE, 3)
+    return mottled[..., : depth.shape[2], : depth.shape[3]].flatten(2)
+
+
+class _Votes(NamedTuple):
+    """What k remembered frames say of the points that `_front` names, at log depth (B, S, HW).
+
+    through (B, S, k, HW): who sees through them, and by how much in log depth at most, `further` (B, S, HW); against
+    and confirmed (B, S, HW): how many do, and how many show them.
+    """
+
+    log_depth: Tensor
+    through: Tensor
+    further: Tensor
+    against: Tensor
+    confirmed: Tensor
+
+
+def _count_votes(
+    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, every: int = 1
+) -> _Votes:
+    log_depth = _depth_of(front, points).unflatten(2, depth.shape[2:])[..., ::every, ::every]
+    _, error, _, visible = compare(log_depth, views, depth, context, mask, every)
+    through, shown = visible & (error < -_SEEN_THROUGH), visible & (error.abs() <= _SEEN_THROUGH)
+    further = torch.where(through, -error, 0.0).amax(2)
+    return _Votes(log_depth.flatten(2), through, further, through.sum(2), shown.sum(2))
 
 
 def _close_cracks(known: Tensor) -> Tensor:

@@ -28,8 +28,9 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.extend import beyond_memory, extend, to_signal
+from ctxmem_env.generator.extend import beyond_memory
 from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, two_largest
+from ctxmem_env.generator.panorama import OfPlace, Panorama, carry_on
 from ctxmem_env.generator.splat import splat
 
 
@@ -45,7 +46,7 @@ class View(NamedTuple):
 class Seen(NamedTuple):
     """What S views can know of the remembered frames before any denoising step; the same for all of them.
 
-    hints: colours, log depth and cover of `splat.splat`, then what `extend` returns, (B, S, 10, H, W), None
+    hints: colours, log depth and cover of `splat.splat`, then what `carry_on` returns, (B, S, 10, H, W), None
     without look-up; rays (B S, 3, H, W), see `level_rays`; remembered: keys and values of each layer that reads them;
     views, context: the cameras.
     """
@@ -55,14 +56,6 @@ class Seen(NamedTuple):
     remembered: list[Remembered]
     views: Cameras
     context: Cameras
-
-
-def _joined(one: tuple[Tensor, Tensor, Cameras, Tensor], other: tuple[Tensor, Tensor, Cameras, Tensor]) -> tuple:
-    """Frames, depth, cameras and mask of one and the other, in that order."""
-    return tuple(
-        mine.beside(its) if isinstance(mine, Cameras) else torch.cat([mine, its], dim=1)
-        for mine, its in zip(one, other, strict=True)
-    )
 
 
 @constant
@@ -217,14 +210,15 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         mask: Tensor,
         keys_values: Tensor | None = None,
         given: Tensor | None = None,
-        examples: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
+        examples: OfPlace | None = None,
+        panorama: Panorama | None = None,
     ) -> Seen:
         """The part of `forward` that does not depend on the noisy views; arguments as there.
 
-        given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what
-        `extend` carries on, frames (B, n, 3, H, W), depth, poses and mask, laid out as the remembered ones, but that
-        these frames may be uint8. What retrieval chooses changes from step to step, and so would the place that is made
-        up. None, or none in a world: the remembered ones that nobody painted, or all.
+        given (B, k) bool: frames that nobody painted, right in all that they show. None: all are. examples: what is
+        carried on where nothing is remembered. What retrieval chooses changes from step to step, and so would the place
+        that is made up. None, or none in a world: the remembered ones that nobody painted, or all. panorama: the
+        examples wound around a place nearby; None: around the cameras of the views.
         """
         scenes, slots = mask.shape
         attended = slots if self.config.num_attended is None else min(slots, self.config.num_attended)
@@ -234,22 +228,16 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             keys_values = self.encode(*read, fov.repeat_interleave(attended)).unflatten(0, (scenes, attended))
         keys_values = keys_values[:, :attended]
         targets = poses.shape[1]
-        of_examples = poses[:, :0] if examples is None else examples[2]
-        groups = context_poses, poses, level(poses), of_examples
+        groups = context_poses, poses, level(poses)
         cameras = cameras_at(torch.cat(groups, dim=1), fov)
-        context, views, upright, of_examples = cameras.split(*(group.shape[1] for group in groups))
+        context, views, upright = cameras.split(*(group.shape[1] for group in groups))
         hints = None
         if self.config.lookup:
             true = mask if given is None else mask & given
-            of_place = frames, depth, context, torch.where(true.any(1, keepdim=True), true, mask)
-            if examples is not None:
-                spare = of_place[3] & ~examples[3].any(1, keepdim=True)
-                chosen = *examples[:2], of_examples, examples[3]
-                enough = is_host(spare) and not bool(spare.any())
-                spare = *of_place[:3], spare
-                of_place = chosen if enough else _joined((to_signal(chosen[0]), *chosen[1:]), spare)
+            of_place = OfPlace(frames, depth, context, torch.where(true.any(1, keepdim=True), true, mask))
+            of_place = of_place if examples is None else examples.or_else(of_place)
             thrown = splat(frames, depth, context, mask, views, given)
-            hints = torch.cat([*thrown, *extend(*of_place, views)], dim=2)
+            hints = torch.cat([*thrown, *carry_on(of_place, views, panorama)], dim=2)
         each_focal = views.focal[:, None].expand(-1, targets).flatten()
         rays = level_rays(self.config.height, self.config.width, upright.to_world.flatten(0, 1), each_focal)
         relative = relative_cameras(cameras.some(slice(slots + targets)), slots)

@@ -250,7 +250,7 @@ def _make_inputs(generator: Generator, worlds: int, slots: int, seed: int = 0) -
     generators = [torch.Generator().manual_seed(seed + i) for i in range(worlds)]
     given = torch.arange(slots, device=fov.device).expand(worlds, -1) % 2 == 0
     shown = _draw_frames(generator, 2 * worlds, seed + 3)[:3]
-    examples = Examples(*(part.unflatten(0, (worlds, 2)) for part in shown), mask[:, :2])
+    examples = Examples(*(part.unflatten(0, (worlds, 2)) for part in shown), mask[:, :2], rows[2][:, 0, :3])
     context = Context(*rows, mask, features, prompts, given, examples)
     return Inputs(way, context, fov[::slots].contiguous(), generator.default_num_steps, generators)
 

@@ -9,6 +9,7 @@ processes can share it, see `ranks`.
 import io
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -19,9 +20,11 @@ from ctxmem_env.camera import cameras_at
 from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
+from ctxmem_env.generator import Examples
 from ctxmem_env.generator.extend import beyond_memory
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
 from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, times_nearer
+from ctxmem_env.generator.panorama import OfPlace, wind
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -65,8 +68,10 @@ def losses(
         batch["mask"],
     )
     if "known" in batch:  # of a walk over own frames
-        of_place = to_float(batch["example_frames"]), *(batch[f"example_{name}"] for name in ("depth", "poses", "mask"))
-        seen = model.look(*memory, _encode(model, batch, context), batch["given"], of_place)
+        frames, depth, poses, mask, centre = (batch[f"example_{part.name}"] for part in fields(Examples))
+        examples = OfPlace(frames.movedim(-1, -3), depth, cameras_at(poses, batch["fov"]), mask)
+        panorama = wind(examples, centre)
+        seen = model.look(*memory, _encode(model, batch, context), batch["given"], examples, panorama)
     else:
         seen = model.look(*memory)
     view = model(add_noise(clean, t, noise), t, *memory, seen=seen)
