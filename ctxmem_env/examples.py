@@ -19,7 +19,9 @@ def first_stand(memory: FrameMemory, poses: Tensor) -> Tensor:
     The place of the view itself where none did. It depends on what is remembered alone, not on the way that led there.
     """
     places, new = memory.poses[..., :3], poses[:, :3].view(memory.num_worlds, -1, 1, 3)
-    near = (places[:, None] - new).square_().sum(-1) < NEARBY**2
+    # Axis by axis: of a hundred thousand frames each pass counts.
+    away = sum((there[:, None] - here).square_() for there, here in zip(places.unbind(-1), new.unbind(-1), strict=True))
+    near = away < NEARBY**2
     near &= torch.arange(near.shape[-1], device=near.device) < memory.lengths[:, None, None].to(near.device)
     first = near.to(torch.uint8).argmax(-1)
     found = places.gather(1, first[..., None].expand(-1, -1, 3))

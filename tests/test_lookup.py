@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ctxmem_env.camera import camera_to_world, cameras_at
+from ctxmem_env.generator import points
 from ctxmem_env.generator import splat as throwing
 from ctxmem_env.generator.attention import relative_cameras
 from ctxmem_env.generator.extend import extend as carry_on
@@ -43,7 +44,7 @@ def true_views():
 def test_squares_of_points_are_those_of_a_pooling_layer(size):
     images = torch.randint(1000, (2, 3, 17, 30), generator=torch.Generator().manual_seed(size), dtype=torch.int32)
     pooled = -torch.nn.functional.max_pool2d(-images.double(), size, stride=1, padding=size // 2)
-    assert torch.equal(throwing._least_around(images, size), pooled.int())
+    assert torch.equal(points.least_around(images, size), pooled.int())
 
 
 def everything(slots):
@@ -195,7 +196,8 @@ def test_scenes_side_by_side_give_way_as_each_alone(monkeypatch):
         assert all(torch.equal(one[own], other) for one, other in zip(both, alone, strict=True))
     assert both[0][0].unique().tolist() == [-0.5] and both[0][1].unique().tolist() == [0.5]
     # Elsewhere than on a CPU no value is looked at, and all scenes are thrown again.
-    monkeypatch.setattr(throwing, "is_host", lambda tensor: False)
+    for module in (throwing, points):
+        monkeypatch.setattr(module, "is_host", lambda tensor: False)
     unseen = splat(frames, depth, poses, everything(3).expand(2, -1), poses[:, :1], FOV.expand(2), given)
     assert all(torch.equal(one, other) for one, other in zip(both, unseen, strict=True))
 
@@ -205,20 +207,21 @@ def test_what_has_come_nearer_is_thrown_alike_where_no_value_is_looked_at(monkey
     ahead = poses[:, :1].clone()
     ahead[..., :2] += 1.2 * torch.stack([ahead[..., 3].cos(), ahead[..., 3].sin()], dim=-1)
     seen = splat(frames, depth, poses, everything(4), ahead, FOV)
-    monkeypatch.setattr(throwing, "is_host", lambda tensor: False)
+    for module in (throwing, points):
+        monkeypatch.setattr(module, "is_host", lambda tensor: False)
     unseen = splat(frames, depth, poses, everything(4), ahead, FOV)
     assert all(torch.equal(one, other) for one, other in zip(seen, unseen, strict=True))
-    monkeypatch.setattr(throwing, "_SQUARES", ())
+    monkeypatch.setattr(points, "_SQUARES", ())
     centres = splat(frames, depth, poses, everything(4), ahead, FOV)
     assert (seen[2] > centres[2]).float().mean() > 0.02  # there is something that squares cover
 
 
 @pytest.mark.parametrize("count", [8 * 64 * 64, 2**18 - 1, 30 * 256 * 256, 2**30])
 def test_keys_tell_depths_apart_by_a_five_hundredth_however_many_points_there_are(count):
-    dtype, bits, fine = throwing._key_layout(count)
+    dtype, bits, fine = points._key_layout(count)
     assert 1 / fine < 0.002 and count < 2**bits
-    farthest = int(math.log(throwing._FARTHEST / 0.05) * fine)
-    hidden = round(math.log(1 / throwing._HIDES) * fine)
+    farthest = int(math.log(points._FARTHEST / 0.05) * fine)
+    hidden = round(math.log(1 / points._HIDES) * fine)
     assert ((farthest + hidden) << bits) + count < torch.iinfo(dtype).max
 
 

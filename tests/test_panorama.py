@@ -46,9 +46,7 @@ def test_a_step_ahead_it_has_come_nearer_where_examples_alone_come_along():
         return carry_on(examples, ahead, panorama)[1].exp()[..., middle, middle]
 
     torch.testing.assert_close(distance(None), torch.full((1, 1, 1, 8, 8), 4.0), atol=0.1, rtol=0)
-    torch.testing.assert_close(
-        distance(wind(examples, HERE)), torch.full((1, 1, 1, 8, 8), 2.0), atol=0.1, rtol=0
-    )
+    torch.testing.assert_close(distance(wind(examples, HERE)), torch.full((1, 1, 1, 8, 8), 2.0), atol=0.1, rtol=0)
 
 
 def parts(panorama):
@@ -99,7 +97,10 @@ def test_elsewhere_than_on_a_cpu_no_value_is_looked_at(monkeypatch):
     monkeypatch.setattr(module, "is_host", lambda tensor: False)
     examples, kept = stripes(), KeptPanoramas()
     wound = kept.wind(examples, HERE)
-    assert all(torch.equal(*pair) for pair in zip(parts(wound), parts(wind(examples, HERE)), strict=True)) and not kept._kept
+    assert (
+        all(torch.equal(*pair) for pair in zip(parts(wound), parts(wind(examples, HERE)), strict=True))
+        and not kept._kept
+    )
     none = examples._replace(mask=torch.zeros(1, 1) > 0)
     spare = none.or_else(examples)
     assert spare.mask.tolist() == [[False, True]]

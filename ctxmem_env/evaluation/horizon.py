@@ -75,7 +75,9 @@ def measure_horizon(
     first, last = (torch.stack([kept[step] for step in part], dim=1) for part in (again, late))
     size = generator.height, generator.width
     spread = np.linspace(0, steps - len(late), len(late)).astype(int)
-    truth, true_last, true_spread = (render(scenes, walk[:, part], DEFAULT_FOV, *size)[0] for part in (again, late, spread))
+    truth, true_last, true_spread = (
+        render(scenes, walk[:, part], DEFAULT_FOV, *size)[0] for part in (again, late, spread)
+    )
     age = steps + 1 + np.arange(len(again)) - again
     pairs = {"first_db": (first, truth), "true_db": (second, truth), "own_db": (second, first)}
     values = {name: psnr(*pair).mean(1).tolist() for name, pair in pairs.items()}

@@ -1,7 +1,7 @@
-"""What is made up, as one place: examples wound once around a point of the world, and seen from wherever a camera is.
+"""What is made up, as one place: examples wound around a point of the world, and seen from wherever a camera is.
 
-`extend` winds them around the camera itself. What it gives goes along with the camera, so of what comes into view behind
-an edge, strip after strip, each belongs to another picture. Wound around a point that stays they are a room, with depth.
+`extend` winds them around the camera itself. What it gives goes along with the camera, so that of what comes into view
+behind an edge, strip after strip, each belongs to another picture. Wound around a point that stays they are a room.
 """
 
 import math
@@ -92,7 +92,7 @@ class KeptPanoramas:
         self._kept: list[tuple[OfPlace, Panorama]] = []
 
     def wind(self, examples: OfPlace, centre: Tensor) -> Panorama:
-        """See `wind`; only worlds whose centre has moved are done anew. Elsewhere than on a CPU that would be waiting."""
+        """See `wind`; worlds whose centre stays are not done anew. Elsewhere than on a CPU to find out is to wait."""
         if not is_host(centre):
             return wind(examples, centre)
         known = next((entry for entry in self._kept if entry[0].same_as(examples)), None)

@@ -1,18 +1,16 @@
 """Remembered pixels thrown into new views: what of memory a view shows before anything is painted."""
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctxmem_env.camera import Cameras, full_precision, rays_of
+from ctxmem_env.camera import Cameras, full_precision
 from ctxmem_env.device import is_host
-from ctxmem_env.generator.lookup import MIN_DEPTH, compare, project, rays_between
+from ctxmem_env.generator.lookup import compare
+from ctxmem_env.generator.points import Points, depth_of, nearest_of, project_points
 
-CLEAR = 0.3  # metres before a camera in which nothing that was painted stands: it could not have come here
-_APART = 3.0  # per metre between two cameras: how much further away points count as, see `splat`
 _SEEN_THROUGH = 0.08  # log of how much nearer than what a frame saw there a point is; less may be an error of depth
 _FURTHER = 0.5  # in log depth, the most that is cleared at once
 _CONFIRMED = 0.8  # of the frames that show a point or see through it, so many are to show it
@@ -21,120 +19,13 @@ _SPARSE = 2  # rows and columns of which one is asked about
 _SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen through it: that itself is to stay
 
 
-class _Points(NamedTuple):
-    """Remembered pixels as points before S new views, (B, S, k H W) each.
-
-    place: of the pixel that they fall on, `height * width` for none; key: how far away they count as in its
-    upper bits, see `_key_layout`, and the point's index below, so that one minimum finds both; larger: how many times
-    larger than in the remembered frame, 0 for none; z.
-    """
-
-    place: Tensor
-    key: Tensor
-    larger: Tensor
-    z: Tensor
-
-
-# Points that are more times larger than the first number are thrown as squares of so many pixels.
-_SQUARES = (1.25, 3), (2.5, 5), (5.0, 11), (11.0, 23)
-_FARTHEST = 1e4  # metres; what is further away is taken to be there
-_HIDES = 0.85  # of the depth of what a surface hides, at most
-
-
-def _key_layout(count: int) -> tuple[torch.dtype, int, float]:
-    """Of keys for `count` points their type, the bits that hold an index, and what those above count for a log depth.
-
-    An int32 is fast. Of large frames it would leave too few bits for the depth, with a step of more than 0.2 %.
-    """
-    bits = count.bit_length()
-    dtype, depth_bits = (torch.int32, 31 - bits) if bits <= 18 else (torch.int64, 20)
-    return dtype, bits, (2**depth_bits - 2) / math.log(_FARTHEST / MIN_DEPTH / _HIDES)
-
-
-def _project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor | None) -> _Points:
-    """Arguments as in `splat`."""
-    slots, height, width = depth.shape[1:]
-    rays = rays_of(height, width, views.focal).flatten(1, 2).mT
-    directions, offsets = rays_between(rays, context.to_world[:, None], views.from_world[:, :, None])
-    distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
-    image, z = project(torch.addcmul(offsets, directions, distance[..., None, :]), views.focal)
-    column, row = (image * (width / 2) + torch.tensor([[width / 2], [height / 2]], device=z.device)).floor().unbind(-2)
-    least = MIN_DEPTH if given is None else torch.where(given, MIN_DEPTH, CLEAR)[:, None, :, None]
-    valid = (z > least) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    valid = (valid & (mask[..., None] & (depth.flatten(2) > MIN_DEPTH))[:, None]).flatten(2)
-    count, z = slots * height * width, z.flatten(2)
-    away = z
-    if given is not None:
-        apart = (views.poses[:, :, None, :3] - context.poses[:, None, :, :3]).norm(dim=-1)
-        apart = apart.masked_fill(given[:, None], 0.0)
-        away = z * (1 + _APART * apart).repeat_interleave(height * width, dim=2)
-    dtype, bits, fine = _key_layout(count)
-    key = (away.clamp(MIN_DEPTH, _FARTHEST).div(MIN_DEPTH).log() * fine).to(dtype) << bits
-    key = key + torch.arange(count, dtype=dtype, device=z.device)
-    place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
-    larger = torch.where(valid, distance.flatten(2) / z.clamp(min=MIN_DEPTH), 0.0)
-    return _Points(place, key, larger, z)
-
-
-def _front(points: _Points, size: tuple[int, int]) -> Tensor:
-    """Which of the points is the nearest at each of height x width pixels of S views, (B, S, HW); -1 for none."""
-    batch, targets, count = points.place.shape
-    pixels = size[0] * size[1]
-    _, bits, fine = _key_layout(count)
-    nearer, empty = round(math.log(1 / _HIDES) * fine) << bits, torch.iinfo(points.key.dtype).max
-    rows = torch.arange(batch * targets, device=points.place.device) * (pixels + 1)
-    place = (points.place + rows.view(batch, targets, 1)).flatten()
-    key, larger = points.key.flatten(), points.larger.flatten()
-
-    def throw(width: int) -> Tensor:  # every point as a square of so many pixels
-        nearest = key.new_full((len(rows) * (pixels + 1),), empty).scatter_reduce(0, place, key, "amin")
-        return _least_around(nearest.view(batch, targets, -1)[..., :-1].unflatten(-1, size), width)
-
-    nearest = throw(1)
-    for least, width in _SQUARES:
-        near = larger > least
-        if is_host(near):
-            kept = near.nonzero()[:, 0]
-            if len(kept) == 0:
-                break
-            place, key, larger = place[kept], key[kept], larger[kept]
-        else:
-            key = key.where(near, empty)
-        # A pixel that has come nearer is larger now, and hides what its centre alone would leave visible.
-        surface = throw(width)
-        nearest = torch.where(surface < nearest - nearer, surface, nearest)
-    nearest = nearest.flatten(2)
-    return torch.where(nearest < empty, nearest & ((1 << bits) - 1), -1).long()
-
-
-def _least_around(images: Tensor, size: int) -> Tensor:
-    """The least value of integer images (..., H, W) in a square of `size` pixels, an odd number, around each.
-
-    Windows that overlap are joined, which takes log2(size) passes; a pooling layer takes `size`.
-    """
-    images = F.pad(images, [size // 2] * 4, value=torch.iinfo(images.dtype).max) if size > 1 else images
-    for dim in (-1, -2):
-        joined = 1
-        while joined < size:
-            shift = min(joined, size - joined)
-            rest = images.shape[dim] - shift
-            images = torch.minimum(images.narrow(dim, 0, rest), images.narrow(dim, shift, rest))
-            joined += shift
-    return images
-
-
-def _depth_of(front: Tensor, points: _Points) -> Tensor:
-    """Log depth (B, S, HW) of the points that `_front` names; of none that of any."""
-    return points.z.gather(2, front.clamp_min(0)).clamp(min=MIN_DEPTH).log()
-
-
-def _show(front: Tensor, points: _Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the points that `_front` names show; as `splat` returns it."""
+def _show(front: Tensor, points: Points, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the points that `nearest_of` names show; as `splat` returns it."""
     (batch, targets, _), size = front.shape, frames.shape[-2:]
     colours = frames.transpose(1, 2).flatten(2)[:, None].expand(-1, targets, -1, -1)
     colours = colours.gather(3, front.clamp_min(0)[:, :, None].expand(-1, -1, 3, -1))
     covered = (front >= 0)[:, :, None].to(colours)
-    known = torch.cat([torch.cat([colours, _depth_of(front, points)[:, :, None]], dim=2) * covered, covered], dim=2)
+    known = torch.cat([torch.cat([colours, depth_of(front, points)[:, :, None]], dim=2) * covered, covered], dim=2)
     known = _close_cracks(known.view(batch * targets, 5, *size))
     return known.unflatten(0, (batch, targets)).split([3, 1, 1], dim=2)
 
@@ -155,22 +46,22 @@ def splat(
     seen, while errors of depth move what was seen from elsewhere, and of two that disagree the wrong one would win.
 
     frames (B, k, 3, H, W), depth (B, k, H, W), k cameras of the context, mask (B, k), and those of S views.
-    given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `CLEAR`, nor where others
-    saw through, see `_put_to_the_vote`: made up too near, in a place that nobody looked at closely, it would hide
-    for ever what is known to be behind it. None: all are given.
+    given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `points.CLEAR`, nor where
+    others saw through, see `_put_to_the_vote`: made up too near, in a place that nobody looked at closely, it would
+    hide for ever what is known to be behind it. None: all are given.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
-    points, size = _project_points(depth, context, mask, views, given), depth.shape[2:]
-    front = _front(points, size)
+    points, size = project_points(depth, context, mask, views, given), depth.shape[2:]
+    front = nearest_of(points, size)
     if given is not None and (not is_host(mask) or bool((mask & ~given).any())):
         front = _put_to_the_vote(front, points, depth, context, mask, views, given)
     return _show(front, points, frames)
 
 
 def _put_to_the_vote(
-    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor
+    front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor
 ) -> Tensor:
-    """Which points are the nearest once what was refuted is gone; arguments as of `_front` and `splat`.
+    """Which points are the nearest once what was refuted is gone; arguments as of `nearest_of` and `splat`.
 
     What was painted was made up at first sight, as a wall across a door, say. Of the frames that look there more may
     see through it than show it, or one that nobody painted sees through: then nothing that was painted stands before
@@ -188,20 +79,17 @@ def _put_to_the_vote(
     gone = painted & (points.z < behind.gather(2, points.place))
     if not is_host(mask) or bool(gone.any()):
         left = points._replace(place=points.place.masked_fill(gone, size.numel()))
-        front = _front(left, size)
+        front = nearest_of(left, size)
     own = painted.expand(-1, front.shape[1], -1).gather(2, front.clamp_min(0))
     return front.masked_fill(_mottled(front, points, depth, context, mask, views) & own, -1)
 
 
-def _mottled(
-    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras
-) -> Tensor:
+def _mottled(front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras) -> Tensor:
     """Where most of what is around a pixel is contested, (B, S, HW); every second row and column can tell."""
     votes = _count_votes(front, points, depth, context, mask, views, _SPARSE)
-    rows, columns = (-(-side // _SPARSE) for side in depth.shape[2:])
     covered = (front >= 0).unflatten(2, depth.shape[2:])[..., ::_SPARSE, ::_SPARSE]
-    contested = covered & (votes.confirmed < _CONFIRMED * (votes.confirmed + votes.against)).unflatten(2, covered.shape[2:])
-    radius = max(1, columns // 16)
+    contested = (votes.confirmed < _CONFIRMED * (votes.confirmed + votes.against)).view_as(covered) & covered
+    radius = max(1, covered.shape[-1] // 16)
     images = torch.cat([contested.flatten(0, 1)[:, None], covered.flatten(0, 1)[:, None]], dim=1).float()
     part, whole = F.avg_pool2d(images, 2 * radius + 1, 1, radius, count_include_pad=False).split(1, dim=1)
     mottled = (part > _CONTESTED * whole).view_as(covered)
@@ -210,7 +98,7 @@ def _mottled(
 
 
 class _Votes(NamedTuple):
-    """What k remembered frames say of the points that `_front` names, at log depth (B, S, HW).
+    """What k remembered frames say of the points that `nearest_of` names, at log depth (B, S, HW).
 
     through (B, S, k, HW): who sees through them, and by how much in log depth at most, `further` (B, S, HW); against
     and confirmed (B, S, HW): how many do, and how many show them.
@@ -224,9 +112,9 @@ class _Votes(NamedTuple):
 
 
 def _count_votes(
-    front: Tensor, points: _Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, every: int = 1
+    front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, every: int = 1
 ) -> _Votes:
-    log_depth = _depth_of(front, points).unflatten(2, depth.shape[2:])[..., ::every, ::every]
+    log_depth = depth_of(front, points).unflatten(2, depth.shape[2:])[..., ::every, ::every]
     _, error, _, visible = compare(log_depth, views, depth, context, mask, every)
     through, shown = visible & (error < -_SEEN_THROUGH), visible & (error.abs() <= _SEEN_THROUGH)
     further = torch.where(through, -error, 0.0).amax(2)
