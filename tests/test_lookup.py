@@ -131,7 +131,7 @@ def test_of_what_was_painted_what_was_seen_from_nearby_wins():
     assert carved(here, elsewhere, given=[False, True]) == [-0.5]  # nobody doubts its depth
     much_nearer = wall(0.9, colour=-0.5)
     much_nearer[2][0] = -0.5
-    assert carved(here, *3 * [much_nearer], given=[False] * 4) == [-0.5]
+    assert carved(here, *4 * [much_nearer], given=[False] * 5) == [-0.5]
 
 
 def carved(*walls, given, pose=None):
@@ -153,13 +153,13 @@ def test_of_what_was_painted_the_majority_of_those_that_look_there_decides():
     near, far = wall(2.0, colour=0.5), wall(4.0, colour=-0.5)
     for order in ((near, far, far), (far, near, far), (far, far, near)):
         assert carved(*order, given=[False] * 3) == [-0.5]
-    assert carved(*3 * [near], far, given=[False] * 4) == [0.5]
+    assert carved(*4 * [near], far, given=[False] * 5) == [0.5]
     assert carved(near, far, far, given=[True, False, False]) == [0.5]  # nobody outvotes a true frame
     beside = wall(4.0, colour=-0.5, yaw=math.pi)
-    assert carved(*3 * [near], far, *3 * [beside], given=[False] * 7) == [0.5]  # who looks elsewhere has no say
-    frames, depth, poses = memory(*3 * [near], *4 * [far])
-    mask = torch.arange(7)[None] < 4
-    assert (splat(frames, depth, poses, mask, poses[:, :1], FOV, ~everything(7))[0] == 0.5).all()  # nor an empty slot
+    assert carved(*4 * [near], far, *3 * [beside], given=[False] * 8) == [0.5]  # who looks elsewhere has no say
+    frames, depth, poses = memory(*4 * [near], *5 * [far])
+    mask = torch.arange(9)[None] < 5
+    assert (splat(frames, depth, poses, mask, poses[:, :1], FOV, ~everything(9))[0] == 0.5).all()  # nor an empty slot
 
 
 def test_where_what_was_painted_is_contested_all_over_none_of_it_is_left():
@@ -167,7 +167,7 @@ def test_where_what_was_painted_is_contested_all_over_none_of_it_is_left():
     for order in ((near, far), (far, near), (near, near, far, far)):
         assert carved(*order, given=[False] * len(order)) == []
     assert carved(near, near, far, far, given=[True, False, False, False]) == [0.5]  # what nobody painted stays
-    assert carved(*5 * [near], *2 * [far], given=[False] * 7) == [0.5]  # five of seven are enough
+    assert carved(*8 * [near], *2 * [far], given=[False] * 10) == [0.5]  # eight of ten are enough
 
 
 def test_a_contested_strip_is_left_where_all_around_it_is_agreed_on():
@@ -182,7 +182,7 @@ def test_what_is_outvoted_gives_way_with_all_that_stands_before_what_was_seen_th
     near, next_to_it, far = wall(2.0, colour=0.5), wall(2.5, colour=0.0), wall(4.0, colour=-0.5)
     assert carved(near, next_to_it, *5 * [far], given=[False] * 7) == [-0.5]
     # But nothing behind that: what is seen there is no reason to doubt it.
-    assert carved(near, far, far, wall(4.2, colour=0.0), wall(4.4, colour=1.0), given=[False] * 5) == [-0.5]
+    assert carved(near, *3 * [far], wall(4.2, colour=0.0), wall(4.4, colour=1.0), given=[False] * 6) == [-0.5]
 
 
 def test_scenes_side_by_side_give_way_as_each_alone(monkeypatch):

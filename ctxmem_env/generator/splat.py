@@ -72,7 +72,7 @@ def _put_to_the_vote(
     """
     size = depth.shape[2:]
     painted = ~given.repeat_interleave(size.numel(), dim=1)[:, None]
-    votes = _count_votes(front, points, depth, context, mask, views)
+    votes = _count_votes(front.unflatten(2, size), points, depth, context, mask, views)
     refuted = (votes.against > votes.confirmed) | (votes.through & given[:, None, :, None]).any(2)
     behind = (votes.log_depth + _SHORT_OF * votes.further.clamp(max=_FURTHER)).exp() * (refuted & (front >= 0))
     behind = F.pad(behind, (0, 1))  # what falls nowhere hides nothing
@@ -86,8 +86,8 @@ def _put_to_the_vote(
 
 def _mottled(front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras) -> Tensor:
     """Where most of what is around a pixel is contested, (B, S, HW); every second row and column can tell."""
-    votes = _count_votes(front, points, depth, context, mask, views, _SPARSE)
-    covered = (front >= 0).unflatten(2, depth.shape[2:])[..., ::_SPARSE, ::_SPARSE]
+    some = front.unflatten(2, depth.shape[2:])[..., ::_SPARSE, ::_SPARSE]
+    votes, covered = _count_votes(some, points, depth, context, mask, views, _SPARSE), some >= 0
     contested = (votes.confirmed < _CONFIRMED * (votes.confirmed + votes.against)).view_as(covered) & covered
     radius = max(1, covered.shape[-1] // 16)
     images = torch.cat([contested.flatten(0, 1)[:, None], covered.flatten(0, 1)[:, None]], dim=1).float()
@@ -114,11 +114,12 @@ class _Votes(NamedTuple):
 def _count_votes(
     front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, every: int = 1
 ) -> _Votes:
-    log_depth = depth_of(front, points).unflatten(2, depth.shape[2:])[..., ::every, ::every]
-    _, error, _, visible = compare(log_depth, views, depth, context, mask, every)
+    """What is said of `front` (B, S, H, W), of `every` so many rows and columns alone."""
+    log_depth = depth_of(front.flatten(2), points)
+    _, error, _, visible = compare(log_depth.view_as(front), views, depth, context, mask, every)
     through, shown = visible & (error < -_SEEN_THROUGH), visible & (error.abs() <= _SEEN_THROUGH)
     further = torch.where(through, -error, 0.0).amax(2)
-    return _Votes(log_depth.flatten(2), through, further, through.sum(2), shown.sum(2))
+    return _Votes(log_depth, through, further, through.sum(2), shown.sum(2))
 
 
 def _close_cracks(known: Tensor) -> Tensor:
