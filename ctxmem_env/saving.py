@@ -207,7 +207,7 @@ def _build(file: WorldFile, arrays: dict[str, Tensor], settings: Settings, world
         settings.memory_capacity is not None or torch.equal(slots, order)
     )
     fits &= int(times[0]) >= 0 and int(times[-1]) == facts["count"] - 1 and bool((times.diff() > 0).all())
-    finite = ("memory.poses", "world.poses", "path", "rewards", "motion")
+    finite = ("memory.poses", "world.poses", "world._stands", "path", "rewards", "motion")
     fits &= all(bool(arrays[name].isfinite().all()) for name in finite)
     if not fits or not bool(depth.isfinite().all()):
         raise ValueError("slots, times, poses or depth that do not fit each other")

@@ -10,7 +10,7 @@ from torch import Tensor
 from ctxmem_env.camera import along
 from ctxmem_env.dynamics import Dynamics
 from ctxmem_env.errors import check_integer
-from ctxmem_env.examples import KeptExamples
+from ctxmem_env.examples import KeptExamples, add_stands, first_stand, no_stands
 from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
@@ -18,7 +18,7 @@ from ctxmem_env.memory_state import WorldState
 from ctxmem_env.retrieval import BY_VIEW, RetrievalStrategy, select_context
 
 # Of a world, besides its memory and random generators.
-_STATE = ("poses", "fov", "prompts", "_newest", "_given", "_unopened")
+_STATE = ("poses", "fov", "prompts", "_newest", "_given", "_stands", "_unopened")
 _AT_ONCE = 64  # frames that are encoded again
 
 
@@ -112,7 +112,7 @@ class SceneWorld:
         if self.device.type != "cpu" and memory_capacity is not None and memory_capacity <= cached_frames:
             self._table = FeatureTable(num_worlds, memory_capacity)
         self._unopened = set(range(num_worlds))
-        self._examples = KeptExamples()
+        self._examples, self._stands = KeptExamples(), no_stands(num_worlds, self.device)
         traits = traits_of(generator)
         self._frames_per_step, self._attended = traits.frames_per_step, traits.num_attended
 
@@ -161,6 +161,7 @@ class SceneWorld:
         self.memory.clear([world], fov, seed)
         self._cache.drop(world)
         self._examples.clear()
+        self._stands[world] = no_stands(1, self.device)[0]
         first = world * self.cameras
         own = slice(first, first + self.cameras)
         self.fov[own] = fov
@@ -221,7 +222,7 @@ class SceneWorld:
         )
         context, times = self._gather(selection.indices)
         remembers = self.retrieval in BY_VIEW
-        context.examples = self._examples.choose(self.memory, self._given, poses, remembers)
+        context.examples = self._examples.choose(self.memory, self._given, first_stand(self._stands, poses), remembers)
         views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
         at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
         for view, seen_from in zip(views, way.unbind(1), strict=True):
@@ -297,6 +298,7 @@ class SceneWorld:
             return
         if self.cameras == 1:
             slots = self.memory.append(frames, depth, poses, rows)
+            add_stands(self._stands, rows, poses[:, :3].to(self.device))
         else:
             slots = self._remember_in_turn(frames, depth, poses, rows)
         if self._table is not None:
@@ -317,6 +319,7 @@ class SceneWorld:
                     frames[own.to(frames.device)], depth[own.to(depth.device)], poses[own.to(poses.device)], worlds
                 )
                 self._newest[worlds, camera] = self.memory.counts[worlds] - 1
+                add_stands(self._stands, worlds, poses[own.to(poses.device), :3].to(self.device))
         return slots
 
     def _gather(self, indices: Tensor) -> tuple[Context, Tensor]:

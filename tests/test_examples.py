@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from ctxmem_env.examples import MOST, NEARBY, choose_examples, first_stand
+from ctxmem_env.examples import MOST, MOST_STANDS, NEARBY, add_stands, choose_examples, first_stand, no_stands
 from ctxmem_env.generator import Context, Examples
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -28,7 +28,7 @@ def remembered(frames, worlds=1, **kwargs):
 
 def chosen(memory, given, cameras=1):
     """Numbers of the frames that were chosen, for each row, in order."""
-    examples = choose_examples(memory, torch.tensor(given), torch.zeros(cameras * len(given), 6))
+    examples = choose_examples(memory, torch.tensor(given), torch.zeros(cameras * len(given), 3))
     numbers = examples.frames[:, :, 0, 0, 0].long()
     assert torch.equal(examples.poses[..., 0].long(), numbers)
     return [sorted(row[mask].tolist()) for row, mask in zip(numbers, examples.mask, strict=True)]
@@ -61,36 +61,68 @@ def test_cameras_that_share_a_world_share_its_examples():
     assert chosen(remembered(6, worlds=2), [2, 3], cameras=2) == [[0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]
 
 
+def stood(*places, worlds=1, world=0):
+    """Where cameras stood that were at these places, one after the other."""
+    stands = no_stands(worlds, torch.device("cpu"))
+    for x in places:
+        add_stands(stands, torch.tensor([world]), torch.tensor([[x, 0.0, 1.5]]))
+    return stands
+
+
+def middles(stands, *places):
+    """x of the middle of what is made up in views from x = `places`."""
+    poses = torch.zeros(len(places), 6)
+    poses[:, 0], poses[:, 2] = torch.tensor(places), 1.5
+    return first_stand(stands, poses)[:, 0].tolist()
+
+
 def test_a_place_has_its_middle_where_a_camera_first_stood_nearby():
-    memory = remembered(9, worlds=2)  # at x = 0, 1, ... 8
-    memory.clear([1])
-
-    def middle(*x):
-        poses = torch.zeros(len(x), 6)
-        poses[:, 0], poses[:, 1] = torch.tensor(x), 0.5
-        return first_stand(memory, poses).tolist()
-
-    here = NEARBY + 0.5
-    assert middle(here, here) == [[1.0, 0.0, 0.0], [here, 0.5, 0.0]]  # what an emptied world held is forgotten
-    assert middle(0.25, 0.0)[0] == [0.0, 0.0, 0.0]
-    assert middle(20.0, 0.0)[0] == [20.0, 0.5, 0.0]
-    # Two cameras to a world: each has its own.
-    assert [row[0] for row in middle(here, 7.5, 0.0, -1.0)] == [1.0, 5.0, 0.0, -1.0]
+    stands = stood(0.0, 1.0, 2.75, 3.25, 4.0, 1.0)
+    assert [middles(stands, x) for x in (0.0, 2.75, 3.25, 6.0, 9.0, -4.0)] == [
+        [0.0],
+        [0.0],
+        [3.25],
+        [3.25],
+        [9.0],
+        [-4.0],
+    ]
+    both = stood(1.0, worlds=2, world=1)  # two cameras a world
+    assert middles(both, 2.0, -1.0, 2.0, -4.0) == [2.0, -1.0, 1.0, -4.0]
 
 
-def test_the_middle_depends_on_what_is_remembered_and_not_on_the_way_there():
+def test_on_a_straight_way_the_middle_stays_for_three_metres():
+    steps = [0.25 * step for step in range(40)]
+    stands = stood(*steps)
+    assert [middles(stands, x)[0] for x in steps] == [NEARBY * (x // NEARBY) for x in steps]
+
+
+def test_a_world_that_is_full_of_stands_keeps_those_that_it_has():
+    steps = [4.0 * step for step in range(MOST_STANDS + 2)]
+    stands = stood(*steps)
+    assert middles(stands, 0.5) == [0.0] and middles(stands, steps[MOST_STANDS - 1] + 1) == [steps[MOST_STANDS - 1]]
+    assert middles(stands, steps[-1] + 1) == [steps[-1] + 1]
+
+
+def test_the_middle_of_a_place_is_part_of_a_worlds_state():
     generator = Listening()
-    world = SceneWorld(generator, num_context=2)
-    world.reset(
-        0, torch.zeros(1, 48, 48, 3, dtype=torch.uint8), torch.full((1, 48, 48), 2.0), torch.zeros(1, 6), 90.0, 0
-    )
-    for _ in range(3):
-        world.advance(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
-    assert generator.heard[-1].centre.tolist() == [[1.0, 0.0, 0.0]]
-    world.advance(torch.tensor([[-0.5, 0.0, 0.0, 0.0]]))
-    assert generator.heard[-1].centre.tolist() == [[0.0, 0.0, 0.0]]
-    world.advance(torch.tensor([[0.75, 0.0, 0.0, 0.0]]))
-    assert generator.heard[-1].centre.tolist() == [[1.0, 0.0, 0.0]]
+    world = SceneWorld(generator, num_context=2, memory_capacity=2)
+    opening = torch.zeros(1, 48, 48, 3, dtype=torch.uint8), torch.full((1, 48, 48), 2.0), torch.zeros(1, 6)
+    world.reset(0, *opening, 90.0, 0)
+
+    def middle(ahead):
+        world.advance(torch.tensor([[ahead, 0.0, 0.0, 0.0]]))
+        return generator.heard[-1].centre[0, 0].item()
+
+    assert [middle(1.0) for _ in range(4)] == [0.0, 0.0, 3.0, 3.0]
+    assert middle(-2.0) == 0.0  # though the frame that was seen from there is forgotten
+    state = world.clone_state()
+    assert [middle(step) for step in (3.5, 3.5)] == [3.0, 9.0]
+    world.restore_state(state)
+    assert [middle(step) for step in (2.0, 5.0)] == [3.0, 9.0]
+    world.restore_state(state)
+    assert middle(7.5) == 9.5  # what came after that moment is not known
+    world.reset(0, *opening, 90.0, 0)
+    assert middle(5.0) == 5.0
 
 
 class Listening(PoseGenerator):

@@ -170,6 +170,13 @@ def test_where_what_was_painted_is_contested_all_over_none_of_it_is_left():
     assert carved(*8 * [near], *2 * [far], given=[False] * 10) == [0.5]  # eight of ten are enough
 
 
+def test_what_a_true_frame_shows_is_not_forgotten_with_its_painted_copies():
+    true, copy, other = wall(4.0, colour=-0.5), wall(3.9, colour=0.0), wall(4.5, colour=0.5)
+    assert carved(true, copy, other, given=[True, False, False]) == [0.0]
+    same = wall(4.0, colour=0.0)
+    assert carved(same, true, other, given=[False, True, False]) in ([0.0], [-0.5])
+
+
 def test_a_contested_strip_is_left_where_all_around_it_is_agreed_on():
     frame, depth, pose = wall(4.0, colour=-0.5)
     strip, column = (frame.clone(), depth.clone(), pose), SIZE // 2

@@ -46,10 +46,10 @@ def measure_horizon(
 
     first_db: the first look at the revisited poses against the truth; true_db: the second; own_db: the second against
     the first; those of `metrics.appearance` for the last frames of the walk, and with the prefix `spread_` for as many
-    true ones that are spread over the walk up to there: so far are true frames of one scene from one another. true_db,
-    own_db and those of `metrics.appearance` of the second looks also for each group of `AGES`, in which `age` is their
-    mean age, gradient and gradient_true are the mean differences of neighbouring grey levels. `_sheet`: true, first and
-    second looks.
+    true ones, fewer on a short walk, that are spread over it up to there: so far are true frames of one scene from one
+    another. true_db, own_db and those of `metrics.appearance` of the second looks also for each group of `AGES`, in
+    which `age` is their mean age, gradient and gradient_true are the mean differences of neighbouring grey levels.
+    `_sheet`: true, first and second looks.
 
     Args:
         steps: of each walk, at least 20.
@@ -74,7 +74,7 @@ def measure_horizon(
     second = torch.stack([look(step) for step in again], dim=1)
     first, last = (torch.stack([kept[step] for step in part], dim=1) for part in (again, late))
     size = generator.height, generator.width
-    spread = np.linspace(0, steps - len(late), len(late)).astype(int)
+    spread = np.unique(np.linspace(0, steps - len(late), len(late)).astype(int))
     truth, true_last, true_spread = (
         render(scenes, walk[:, part], DEFAULT_FOV, *size)[0] for part in (again, late, spread)
     )

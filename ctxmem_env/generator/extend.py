@@ -38,7 +38,7 @@ def extend(
     rotations = context.to_world[..., :3, :3]  # (B, k, 3, 3)
     rays = rays_of(height, width, views.focal).flatten(1, 2)[:, None]
     rays = rays @ views.to_world[..., :3, :3].transpose(-1, -2)  # (B, S, HW, 3), in the world
-    f = views.focal[:, None, None]
+    f = context.focal[:, None, None]
     border, upper = torch.atan(1 / f), torch.atan(height / width / f)
     some = rays.unflatten(2, (height, width))[:, :, ::_COARSE, ::_COARSE].flatten(2, 3)
     yaw, pitch = context_poses[:, None, :, None, 3], context_poses[:, None, :, None, 4]

@@ -93,7 +93,7 @@ def compare(
     rays = rays_of(height, width, views.focal)[:, ::every, ::every].flatten(1, 2).mT
     directions, offsets = rays_between(rays, views.to_world[:, :, None], context.from_world[:, None])
     distance = log_depth.flatten(2).exp()[:, :, None, None]
-    image, z = project(torch.addcmul(offsets, directions, distance), views.focal)
+    image, z = project(torch.addcmul(offsets, directions, distance), context.focal)
     image = image * image.new_tensor([[1.0], [width / height]])
     visible = (z > MIN_DEPTH) & (image.abs().amax(-2) < 1) & mask[:, None, :, None]
     with torch.no_grad():

@@ -4,6 +4,7 @@
 behind an edge, strip after strip, each belongs to another picture. Wound around a point that stays they are a room.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -14,10 +15,12 @@ from ctxmem_env.camera import Cameras, cameras_at, constant
 from ctxmem_env.device import is_host
 from ctxmem_env.generator.extend import extend, to_signal
 from ctxmem_env.generator.lookup import UNKNOWN
+from ctxmem_env.generator.points import CLEAR
 from ctxmem_env.generator.splat import splat
 
 _SIDES = 4  # views of 90 degrees: all around
-_KEPT = 16  # batches of worlds whose panoramas are kept
+_KEPT = 2**28  # bytes of panoramas of the batches that were asked for last
+_WIDE = 1.8  # the focal length of a lens up to which a quarter of a panorama has pixels enough, about 58 degrees
 
 
 class OfPlace(NamedTuple):
@@ -57,7 +60,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 class Panorama(NamedTuple):
     """Views to four sides of a place: colours (B, 4, 3, H, W) in [-1, 1], depth (B, 4, H, W), cameras, mask (B, 4).
 
-    Depth is 0 where it is not known, the mask False where a world has no examples.
+    Depth is 0 where it is not known, the mask False where a world has no examples or too long a lens.
     """
 
     colours: Tensor
@@ -79,7 +82,8 @@ def wind(examples: OfPlace, centre: Tensor) -> Panorama:
     cameras = cameras_at(poses, poses.new_full((len(poses),), 360.0 / _SIDES))
     colours, log_depth, _ = extend(*examples, cameras)
     depth = log_depth.exp().masked_fill(log_depth <= UNKNOWN, 0.0)[:, :, 0]
-    return Panorama(colours, depth, cameras, examples.mask.any(1, keepdim=True).expand(-1, _SIDES))
+    shown = examples.mask.any(1, keepdim=True) & (examples.cameras.focal < _WIDE)[:, None]
+    return Panorama(colours, depth, cameras, shown.expand(-1, _SIDES))
 
 
 class KeptPanoramas:
@@ -97,7 +101,11 @@ class KeptPanoramas:
             return wind(examples, centre)
         known = next((entry for entry in self._kept if entry[0].same_as(examples)), None)
         panorama = wind(examples, centre) if known is None else _moved_to(centre, *known)
-        self._kept = [(examples, panorama), *(entry for entry in self._kept if entry is not known)][:_KEPT]
+        entries = [(examples, panorama), *(entry for entry in self._kept if entry is not known)]
+        bytes_each = [entry[1].colours.nbytes + entry[1].depth.nbytes for entry in entries]
+        self._kept = [
+            entry for entry, total in zip(entries, itertools.accumulate(bytes_each), strict=True) if total <= _KEPT
+        ]
         return panorama
 
     def __getstate__(self) -> dict:
@@ -111,8 +119,6 @@ def _moved_to(centre: Tensor, examples: OfPlace, panorama: Panorama) -> Panorama
     moved = (centre != panorama.cameras.poses[:, 0, :3]).any(1).nonzero()[:, 0]
     if len(moved) == 0:
         return panorama
-    if len(moved) == len(centre):
-        return wind(examples, centre)
     fresh = wind(examples.rows(moved), centre[moved])
 
     def put(old: Tensor, new: Tensor) -> Tensor:
@@ -125,10 +131,10 @@ def _moved_to(centre: Tensor, examples: OfPlace, panorama: Panorama) -> Panorama
 
 @torch.no_grad()
 def carry_on(of_place: OfPlace, views: Cameras, panorama: Panorama | None) -> tuple[Tensor, Tensor, Tensor]:
-    """What `extend` returns for S views, but as the panorama shows it where that shows anything."""
+    """What `extend` returns for S views, but as the panorama shows it where that shows anything not too near."""
     colours, log_depth, moved = extend(*of_place, views)
     if panorama is None:
         return colours, log_depth, moved
     thrown, depth, covered = splat(*panorama, views)
-    shown = covered > 0
+    shown = (covered > 0) & (depth > math.log(CLEAR))
     return torch.where(shown, thrown, colours), torch.where(shown, depth, log_depth), moved

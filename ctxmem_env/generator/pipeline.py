@@ -91,7 +91,8 @@ class SceneGenerator(DiffusionPipeline):
                 frames, depth, of_examples, mask, centre = _without_empty(context.examples)
                 cameras = cameras_at(of_examples.float(), fov.float())
                 examples = OfPlace(frames.to(self.device).movedim(-1, -3), depth.float(), cameras, mask)
-                panorama = self._panoramas.wind(examples, centre.float())
+                if self.transformer.config.lookup and not (is_host(mask) and not bool(mask.any())):
+                    panorama = self._panoramas.wind(examples, centre.float())
             seen = self.transformer.look(
                 *memory, context.features.get("keys_values"), context.given, examples, panorama
             )

@@ -48,7 +48,7 @@ def _key_layout(count: int) -> tuple[torch.dtype, int, float]:
 def project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor | None) -> Points:
     """Arguments as in `splat.splat`."""
     slots, height, width = depth.shape[1:]
-    rays = rays_of(height, width, views.focal).flatten(1, 2).mT
+    rays = rays_of(height, width, context.focal).flatten(1, 2).mT
     directions, offsets = rays_between(rays, context.to_world[:, None], views.from_world[:, :, None])
     distance = depth.flatten(2)[:, None]  # (B, 1, k, HW)
     image, z = project(torch.addcmul(offsets, directions, distance[..., None, :]), views.focal)
@@ -66,7 +66,8 @@ def project_points(depth: Tensor, context: Cameras, mask: Tensor, views: Cameras
     key = (away.clamp(MIN_DEPTH, _FARTHEST).div(MIN_DEPTH).log() * fine).to(dtype) << bits
     key = key + torch.arange(count, dtype=dtype, device=z.device)
     place = torch.where(valid, (row * width + column).flatten(2), height * width).long()
-    larger = torch.where(valid, distance.flatten(2) / z.clamp(min=MIN_DEPTH), 0.0)
+    finer = (views.focal / context.focal)[:, None, None]
+    larger = torch.where(valid, finer * distance.flatten(2) / z.clamp(min=MIN_DEPTH), 0.0)
     return Points(place, key, larger, z)
 
 

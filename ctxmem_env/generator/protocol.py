@@ -12,11 +12,11 @@ from torch import Tensor
 class Examples:
     """Frames that show what a place looks like, n for each of B worlds: the same ones whatever is looked at.
 
-    They are handed out again at the next step, so they are not to be written to.
+    They are handed out again at the next step, so they are not to be written to, nor is their memory to be used again.
 
     frames (B, n, H, W, 3) uint8; depth (B, n, H, W) in metres; poses (B, n, 6); mask (B, n), False for an empty slot;
-    centre (B, 3) in metres, the middle of the place around the new view that is made up after them: it stays the same
-    for as long as the camera is nearby, and is so again when it comes back.
+    centre (B, 3) in metres, the middle of the place around the new view that is made up after them: it stays for as
+    long as the camera is within three metres, and is the same again when it comes back.
     """
 
     frames: Tensor

@@ -48,7 +48,8 @@ def splat(
     frames (B, k, 3, H, W), depth (B, k, H, W), k cameras of the context, mask (B, k), and those of S views.
     given (B, k) bool: frames that nobody painted. Nothing that was painted stands nearer than `points.CLEAR`, nor where
     others saw through, see `_put_to_the_vote`: made up too near, in a place that nobody looked at closely, it would
-    hide for ever what is known to be behind it. None: all are given.
+    hide for ever what is known to be behind it. Nor is it where most of a neighbourhood is contested: that is not
+    covered. None: all are given.
     Returns colours (B, S, 3, H, W), log depth (B, S, 1, H, W) and covered (B, S, 1, H, W); all 0 where not covered.
     """
     points, size = project_points(depth, context, mask, views, given), depth.shape[2:]
@@ -68,7 +69,8 @@ def _put_to_the_vote(
     what that one of them shows that saw furthest.
 
     Where layers that were made up contradict one another still, a mottle of them would be left. Of a neighbourhood that
-    is contested for the most part all that was painted is forgotten, to be made up anew and as one.
+    is contested for the most part all that was painted is forgotten, to be made up anew and as one, but for what shows
+    the same as a frame that nobody painted.
     """
     size = depth.shape[2:]
     painted = ~given.repeat_interleave(size.numel(), dim=1)[:, None]
@@ -81,18 +83,26 @@ def _put_to_the_vote(
         left = points._replace(place=points.place.masked_fill(gone, size.numel()))
         front = nearest_of(left, size)
     own = painted.expand(-1, front.shape[1], -1).gather(2, front.clamp_min(0))
-    return front.masked_fill(_mottled(front, points, depth, context, mask, views) & own, -1)
+    return front.masked_fill(_mottled(front, points, depth, context, mask, views, given) & own, -1)
 
 
-def _mottled(front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras) -> Tensor:
-    """Where most of what is around a pixel is contested, (B, S, HW); every second row and column can tell."""
+def _mottled(
+    front: Tensor, points: Points, depth: Tensor, context: Cameras, mask: Tensor, views: Cameras, given: Tensor
+) -> Tensor:
+    """What is not known for sure where most of a neighbourhood is contested, (B, S, HW).
+
+    Every second row and column can tell.
+    """
     some = front.unflatten(2, depth.shape[2:])[..., ::_SPARSE, ::_SPARSE]
     votes, covered = _count_votes(some, points, depth, context, mask, views, _SPARSE), some >= 0
-    contested = (votes.confirmed < _CONFIRMED * (votes.confirmed + votes.against)).view_as(covered) & covered
+    confirmed, against = votes.confirmed, votes.against
+    contested = confirmed < _CONFIRMED * (confirmed + against)
+    doubtful = ~(votes.shown & given[:, None, :, None]).any(2).view_as(covered)
+    contested = contested.view_as(covered) & covered & doubtful
     radius = max(1, covered.shape[-1] // 16)
     images = torch.cat([contested.flatten(0, 1)[:, None], covered.flatten(0, 1)[:, None]], dim=1).float()
     part, whole = F.avg_pool2d(images, 2 * radius + 1, 1, radius, count_include_pad=False).split(1, dim=1)
-    mottled = (part > _CONTESTED * whole).view_as(covered)
+    mottled = (part > _CONTESTED * whole).view_as(covered) & doubtful
     mottled = mottled.repeat_interleave(_SPARSE, 2).repeat_interleave(_SPARSE, 3)
     return mottled[..., : depth.shape[2], : depth.shape[3]].flatten(2)
 
@@ -100,15 +110,22 @@ def _mottled(front: Tensor, points: Points, depth: Tensor, context: Cameras, mas
 class _Votes(NamedTuple):
     """What k remembered frames say of the points that `nearest_of` names, at log depth (B, S, HW).
 
-    through (B, S, k, HW): who sees through them, and by how much in log depth at most, `further` (B, S, HW); against
-    and confirmed (B, S, HW): how many do, and how many show them.
+    through and shown (B, S, k, HW): who sees through them and who shows them; against and confirmed (B, S, HW): how
+    many; further (B, S, HW): what the one that sees furthest shows behind them, in log depth.
     """
 
     log_depth: Tensor
     through: Tensor
+    shown: Tensor
     further: Tensor
-    against: Tensor
-    confirmed: Tensor
+
+    @property
+    def against(self) -> Tensor:
+        return self.through.sum(2)
+
+    @property
+    def confirmed(self) -> Tensor:
+        return self.shown.sum(2)
 
 
 def _count_votes(
@@ -119,7 +136,7 @@ def _count_votes(
     _, error, _, visible = compare(log_depth.view_as(front), views, depth, context, mask, every)
     through, shown = visible & (error < -_SEEN_THROUGH), visible & (error.abs() <= _SEEN_THROUGH)
     further = torch.where(through, -error, 0.0).amax(2)
-    return _Votes(log_depth, through, further, through.sum(2), shown.sum(2))
+    return _Votes(log_depth, through, shown, further)
 
 
 def _close_cracks(known: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if num_attended is not None:
             check_integer("num_attended", num_attended, 1)
         area = patch_size**2
-        self.target_channels = 16 if lookup else 6  # noise and rays; with look-up also `splat` and `extend`
+        self.target_channels = 16 if lookup else 6  # noise and rays; with look-up also `splat` and `carry_on`
         self.embed_target = nn.Linear(self.target_channels * area, dim)
         self.embed_context = nn.Linear(7 * area, dim)  # colours, log depth and rays
         self.embed_camera = nn.Sequential(nn.Linear(5, dim), nn.SiLU(), nn.Linear(dim, dim))

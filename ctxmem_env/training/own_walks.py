@@ -47,7 +47,7 @@ class OwnWalks:
         """The batch of a training step: context of the walks' last step, true views from there on as targets.
 
         Shapes as in `SceneBatches`, and known bool (B, S, H, W): the pixels that the true frames in memory show; given
-        and example_frames, ..., example_mask as in `Context`. The walks have gone on to where the session stands.
+        and example_frames, ..., example_centre as in `Examples`. The walks have gone on to where the session stands.
         """
         number, place = divmod(step, self.config.own_walk_session)
         if number != self.number:

@@ -50,9 +50,9 @@ def losses(
     """The training loss of one batch and its parts: colour, the network's own colour, log depth.
 
     Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
-    the truth, and the critic says what is wrong with it: where nothing is remembered the example that `extend`
-    gives, and after walks over own frames whatever is remembered. The critic looks at all that is not remembered, and
-    at what has come much nearer or is soft, since the average of all details that it may have is none.
+    the truth, and the critic says what is wrong with it: where nothing is remembered the example that `carry_on` gives,
+    and after walks over own frames whatever is remembered. The critic looks at all that is not remembered, and at what
+    has come much nearer or is soft, since the average of all details that it may have is none.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
