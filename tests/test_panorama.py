@@ -88,6 +88,13 @@ def test_kept_panoramas_are_those_that_would_be_wound_anew(monkeypatch):
     assert wound == [3, 1, 1, 3, 3]
 
 
+def test_examples_that_are_others_at_every_step_leave_no_trace():
+    kept = KeptPanoramas()
+    for step in range(20):
+        kept.wind(stripes(distance=1.0 + step), HERE)
+        assert len(kept._kept) == min(step + 1, kept.most)
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda kept: pickle.loads(pickle.dumps(kept))])
 def test_no_copy_carries_panoramas(again):
     kept = KeptPanoramas()

@@ -4,7 +4,6 @@
 behind an edge, strip after strip, each belongs to another picture. Wound around a point that stays they are a room.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from ctxmem_env.generator.points import CLEAR
 from ctxmem_env.generator.splat import splat
 
 _SIDES = 4  # views of 90 degrees: all around
-_KEPT = 2**28  # bytes of panoramas of the batches that were asked for last
+_KEPT = 4  # batches of worlds whose panoramas are kept, unless more take turns
 _WIDE = 1.8  # the focal length of a lens up to which a quarter of a panorama has pixels enough, about 58 degrees
 
 
@@ -87,13 +86,13 @@ def wind(examples: OfPlace, centre: Tensor) -> Panorama:
 
 
 class KeptPanoramas:
-    """The panoramas of the last batches that were asked for: from step to step few centres move.
+    """The panoramas of the last `most` batches that were asked for: from step to step few centres move.
 
-    A pickle or a deep copy starts empty: they are derived from what is handed in.
+    No more than that, since a world that has forgotten its opening has other examples at every step. A pickle or a deep copy starts empty: they are derived from what is handed in.
     """
 
     def __init__(self) -> None:
-        self._kept: list[tuple[OfPlace, Panorama]] = []
+        self.most, self._kept = _KEPT, []
 
     def wind(self, examples: OfPlace, centre: Tensor) -> Panorama:
         """See `wind`; worlds whose centre stays are not done anew. Elsewhere than on a CPU to find out is to wait."""
@@ -101,11 +100,7 @@ class KeptPanoramas:
             return wind(examples, centre)
         known = next((entry for entry in self._kept if entry[0].same_as(examples)), None)
         panorama = wind(examples, centre) if known is None else _moved_to(centre, *known)
-        entries = [(examples, panorama), *(entry for entry in self._kept if entry is not known)]
-        bytes_each = [entry[1].colours.nbytes + entry[1].depth.nbytes for entry in entries]
-        self._kept = [
-            entry for entry, total in zip(entries, itertools.accumulate(bytes_each), strict=True) if total <= _KEPT
-        ]
+        self._kept = [(examples, panorama), *(entry for entry in self._kept if entry is not known)][: self.most]
         return panorama
 
     def __getstate__(self) -> dict:

@@ -75,6 +75,7 @@ class SceneGenerator(DiffusionPipeline):
         if self.device.type == "cpu" and len(poses) > _AT_ONCE:
             generators = generators or [None] * len(poses)
             rows = [slice(first, first + _AT_ONCE) for first in range(0, len(poses), _AT_ONCE)]
+            self._panoramas.most = max(self._panoramas.most, len(rows))
             views = [self.generate(poses[r], context.rows(r), fov[r], num_steps, generators[r]) for r in rows]
             parts = [(view.frames, view.depth, view.own_weight) for view in views]
             return Generated(*(torch.cat(part) for part in zip(*parts, strict=True)))
