@@ -88,7 +88,8 @@ def wind(examples: OfPlace, centre: Tensor) -> Panorama:
 class KeptPanoramas:
     """The panoramas of the last `most` batches that were asked for: from step to step few centres move.
 
-    No more than that, since a world that has forgotten its opening has other examples at every step. A pickle or a deep copy starts empty: they are derived from what is handed in.
+    No more than that, since a world that has forgotten its opening has other examples at every step. A pickle or a deep
+    copy starts empty: they are derived from what is handed in.
     """
 
     def __init__(self) -> None:
