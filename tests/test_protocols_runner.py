@@ -154,8 +154,8 @@ def test_every_protocol_measures_test_scenes_and_has_a_table(tmp_path, protocol)
     numbers = [value["mean"] for figures in results["figures"] for value in figures["values"].values()]
     assert sum(number is not None for number in numbers) > len(numbers) / 2
     rows = protocol_table(read_results(out)).splitlines()
-    # A long walk has a row for all looks, one for those of its one age, and one for its last frames.
-    assert len(rows) == 2 + len(results["figures"]) * (3 if protocol == "horizon" else 1) + 2
+    # A long walk has a row for all looks, one for those of its one age, and two for its last frames.
+    assert len(rows) == 2 + len(results["figures"]) * (4 if protocol == "horizon" else 1) + 2
     assert len({row.count("|") for row in rows[:-2]}) == 1
     assert list(tmp_path.glob("sheet*.png"))
 
