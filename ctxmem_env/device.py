@@ -47,6 +47,13 @@ def sums_depend_on_rows(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and (dtype == torch.float32 or _has_unit("_is_amx_tile_supported"))
 
 
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are alike in device, type, shape and values; of what lies in the same memory none is read."""
+    if (one.device, one.dtype, one.shape) != (other.device, other.dtype, other.shape):
+        return False
+    return (one.data_ptr() == other.data_ptr() and one.stride() == other.stride()) or torch.equal(one, other)
+
+
 def available_bytes(device: str | torch.device) -> int | None:
     """Memory that is free on a device, or None where that is not known."""
     if torch.device(device).type == "cuda":

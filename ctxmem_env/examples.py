@@ -1,4 +1,4 @@
-"""Which remembered frames show what a place looks like: what is painted where nothing is remembered goes after them."""
+"""What is painted where nothing is remembered: after which frames, and around which place."""
 
 from dataclasses import replace
 

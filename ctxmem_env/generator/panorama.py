@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ctxmem_env.camera import Cameras, cameras_at, constant
-from ctxmem_env.device import is_host
+from ctxmem_env.device import is_host, same_values
 from ctxmem_env.generator.extend import extend, to_signal
 from ctxmem_env.generator.lookup import UNKNOWN
 from ctxmem_env.generator.points import CLEAR
@@ -47,13 +47,7 @@ class OfPlace(NamedTuple):
     def same_as(self, other: "OfPlace") -> bool:
         """Whether these are the same examples; where they lie in the same memory nothing is compared."""
         mine, its = ((one.frames, one.depth, one.mask, one.cameras.poses, one.cameras.focal) for one in (self, other))
-        return all(map(_same, mine, its))
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    return (one.data_ptr() == other.data_ptr() and one.stride() == other.stride()) or torch.equal(one, other)
+        return all(map(same_values, mine, its))
 
 
 class Panorama(NamedTuple):

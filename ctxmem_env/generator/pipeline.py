@@ -5,7 +5,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from ctxmem_env.camera import cameras_at
-from ctxmem_env.device import is_host, sums_depend_on_rows
+from ctxmem_env.device import is_host, same_values, sums_depend_on_rows
 from ctxmem_env.generator.extend import to_signal
 from ctxmem_env.generator.flow import sample
 from ctxmem_env.generator.frame_depth import agree_on_turns, depth_of_frames, packaged_frame_depth
@@ -92,7 +92,7 @@ class SceneGenerator(DiffusionPipeline):
                 frames, depth, of_examples, mask, centre = _without_empty(context.examples)
                 cameras = cameras_at(of_examples.float(), fov.float())
                 examples = OfPlace(frames.to(self.device).movedim(-1, -3), depth.float(), cameras, mask)
-                if self.transformer.config.lookup and not (is_host(mask) and not bool(mask.any())):
+                if self.transformer.config.lookup and (not is_host(mask) or bool(mask.any())):
                     panorama = self._panoramas.wind(examples, centre.float())
             seen = self.transformer.look(
                 *memory, context.features.get("keys_values"), context.given, examples, panorama
@@ -117,7 +117,7 @@ class SceneGenerator(DiffusionPipeline):
         frame on a CPU, so the last answer is kept: episodes in a capture begin with the same frames again and again.
         """
         asked = frames, poses, fov
-        if self._estimated is not None and all(map(_same, asked, self._estimated[0])):
+        if self._estimated is not None and all(map(same_values, asked, self._estimated[0])):
             return self._estimated[1].clone()
         cameras = poses.to(self.device), fov.to(self.device)
         found = depth_of_frames(packaged_frame_depth(self.device), frames.to(self.device), *cameras)
@@ -144,10 +144,6 @@ def settle(views: list[View]) -> View:
         frames=torch.lerp(frames, last.frames, last.own_weight[:, :, None]),
         log_depth=torch.lerp(log_depth, last.log_depth, last.own_weight),
     )
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _without_empty(examples: Examples) -> Examples:
