@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from walls import FOV, SIZE, everything, memory, splat, wall
 
 from ctxmem_env.camera import camera_to_world, cameras_at
 from ctxmem_env.generator import points
@@ -12,9 +13,6 @@ from ctxmem_env.generator.attention import relative_cameras
 from ctxmem_env.generator.extend import extend as carry_on
 from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, two_largest
 from ctxmem_env.scenes import build_scene, random_walk, render, stack_scenes
-
-SIZE = 32
-FOV = torch.tensor([90.0])
 
 
 def to_float(frames):
@@ -45,25 +43,6 @@ def test_squares_of_points_are_those_of_a_pooling_layer(size):
     images = torch.randint(1000, (2, 3, 17, 30), generator=torch.Generator().manual_seed(size), dtype=torch.int32)
     pooled = -torch.nn.functional.max_pool2d(-images.double(), size, stride=1, padding=size // 2)
     assert torch.equal(points.least_around(images, size), pooled.int())
-
-
-def everything(slots):
-    return torch.ones(1, slots, dtype=torch.bool)
-
-
-def wall(distance, colour, yaw=0.0):
-    """A remembered camera at the origin that faces a flat wall: frame (3, H, W), depth (H, W), pose (6,)."""
-    frame = torch.full((3, SIZE, SIZE), colour)
-    return frame, torch.full((SIZE, SIZE), distance), torch.tensor([0.0, 0.0, 1.5, yaw, 0.0, 0.0])
-
-
-def memory(*walls):
-    frames, depth, poses = (torch.stack(parts)[None] for parts in zip(*walls, strict=True))
-    return frames, depth, poses
-
-
-def splat(frames, depth, context_poses, mask, poses, fov, given=None):
-    return throwing.splat(frames, depth, cameras_at(context_poses, fov), mask, cameras_at(poses, fov), given)
 
 
 def extend(frames, depth, context_poses, mask, poses, fov):
@@ -109,106 +88,6 @@ def test_the_nearest_of_two_surfaces_wins_whichever_slot_it_is_in():
         torch.testing.assert_close(log_depth, torch.full_like(log_depth, math.log(2.0)))
 
 
-def test_what_was_painted_right_before_the_camera_gives_way_and_what_was_given_does_not():
-    near, far = wall(0.25, colour=0.5), wall(4.0, colour=-0.5)
-    pose = near[2][None, None]
-
-    def shown(given):
-        given = None if given is None else torch.tensor([given])
-        return splat(*memory(near, far), everything(2), pose, FOV, given)[0].unique().tolist()
-
-    assert shown(None) == shown([True, True]) == shown([True, False]) == [0.5]
-    assert shown([False, True]) == shown([False, False]) == [-0.5]
-    further = pose.clone()
-    further[..., 0] = -0.2  # from here the near wall is 0.45 m away
-    assert (splat(*memory(near, far), everything(2), further, FOV, ~everything(2))[0] == 0.5).any()
-
-
-def test_of_what_was_painted_what_was_seen_from_nearby_wins():
-    here, elsewhere = wall(2.0, colour=0.5), wall(3.0, colour=-0.5)
-    elsewhere[2][0] = -1.5  # so that its wall stands 1.5 m before the camera
-    assert carved(here, elsewhere, given=[False, False]) == [0.5]
-    assert carved(here, elsewhere, given=[False, True]) == [-0.5]  # nobody doubts its depth
-    much_nearer = wall(0.9, colour=-0.5)
-    much_nearer[2][0] = -0.5
-    assert carved(here, *4 * [much_nearer], given=[False] * 5) == [-0.5]
-
-
-def carved(*walls, given, pose=None):
-    """Colours of a view of remembered walls, by default from where the first of them was seen."""
-    pose = walls[0][2] if pose is None else pose
-    colours, _, covered = splat(*memory(*walls), everything(len(walls)), pose[None, None], FOV, torch.tensor([given]))
-    return colours[covered.expand_as(colours) > 0].unique().tolist()
-
-
-def test_nothing_painted_stands_where_a_given_frame_saw_through():
-    true, painted = wall(4.0, colour=-0.5), wall(2.0, colour=0.5)
-    assert carved(true, painted, given=[True, False]) == [-0.5]
-    assert carved(painted, true, given=[False, True]) == [-0.5]
-    # Little nearer than the true one it may be that one, with an error of depth.
-    assert carved(true, wall(3.8, colour=0.5), given=[True, False]) == [0.5]
-
-
-def test_of_what_was_painted_the_majority_of_those_that_look_there_decides():
-    near, far = wall(2.0, colour=0.5), wall(4.0, colour=-0.5)
-    for order in ((near, far, far), (far, near, far), (far, far, near)):
-        assert carved(*order, given=[False] * 3) == [-0.5]
-    assert carved(*4 * [near], far, given=[False] * 5) == [0.5]
-    assert carved(near, far, far, given=[True, False, False]) == [0.5]  # nobody outvotes a true frame
-    beside = wall(4.0, colour=-0.5, yaw=math.pi)
-    assert carved(*4 * [near], far, *3 * [beside], given=[False] * 8) == [0.5]  # who looks elsewhere has no say
-    frames, depth, poses = memory(*4 * [near], *5 * [far])
-    mask = torch.arange(9)[None] < 5
-    assert (splat(frames, depth, poses, mask, poses[:, :1], FOV, ~everything(9))[0] == 0.5).all()  # nor an empty slot
-
-
-def test_where_what_was_painted_is_contested_all_over_none_of_it_is_left():
-    near, far = wall(2.0, colour=0.5), wall(4.0, colour=-0.5)
-    for order in ((near, far), (far, near), (near, near, far, far)):
-        assert carved(*order, given=[False] * len(order)) == []
-    assert carved(near, near, far, far, given=[True, False, False, False]) == [0.5]  # what nobody painted stays
-    assert carved(*8 * [near], *2 * [far], given=[False] * 10) == [0.5]  # eight of ten are enough
-
-
-def test_what_a_true_frame_shows_is_not_forgotten_with_its_painted_copies():
-    true, copy, other = wall(4.0, colour=-0.5), wall(3.9, colour=0.0), wall(4.5, colour=0.5)
-    assert carved(true, copy, other, given=[True, False, False]) == [0.0]
-    same = wall(4.0, colour=0.0)
-    assert carved(same, true, other, given=[False, True, False]) in ([0.0], [-0.5])
-
-
-def test_a_contested_strip_is_left_where_all_around_it_is_agreed_on():
-    frame, depth, pose = wall(4.0, colour=-0.5)
-    strip, column = (frame.clone(), depth.clone(), pose), SIZE // 2
-    strip[0][..., column], strip[1][..., column] = 0.5, 2.0
-    far = wall(4.0, colour=-0.5)
-    assert carved(strip, strip, far, far, given=[False] * 4) == [-0.5, 0.5]
-
-
-def test_what_is_outvoted_gives_way_with_all_that_stands_before_what_was_seen_through_it():
-    near, next_to_it, far = wall(2.0, colour=0.5), wall(2.5, colour=0.0), wall(4.0, colour=-0.5)
-    assert carved(near, next_to_it, *5 * [far], given=[False] * 7) == [-0.5]
-    # But nothing behind that: what is seen there is no reason to doubt it.
-    assert carved(near, *3 * [far], wall(4.2, colour=0.0), wall(4.4, colour=1.0), given=[False] * 6) == [-0.5]
-
-
-def test_scenes_side_by_side_give_way_as_each_alone(monkeypatch):
-    walls = wall(2.0, colour=0.5), wall(4.0, colour=-0.5), wall(4.0, colour=-0.5)
-    frames, depth, poses = (torch.cat(2 * [part]) for part in memory(*walls))
-    given = torch.tensor([[False, False, False], [True, False, False]])
-    both = splat(frames, depth, poses, everything(3).expand(2, -1), poses[:, :1], FOV.expand(2), given)
-    for world in range(2):
-        own = slice(world, world + 1)
-        alone = splat(frames[own], depth[own], poses[own], everything(3), poses[own, :1], FOV, given[own])
-        assert all(torch.equal(one[own], other) for one, other in zip(both, alone, strict=True))
-    assert both[0][0].unique().tolist() == [-0.5] and both[0][1].unique().tolist() == [0.5]
-    # Elsewhere than on a CPU no value is looked at, and all scenes are thrown again.
-    for module in (throwing, points):
-        monkeypatch.setattr(module, "is_host", lambda tensor: False)
-    unseen = splat(frames, depth, poses, everything(3).expand(2, -1), poses[:, :1], FOV.expand(2), given)
-    assert all(torch.equal(one, other) for one, other in zip(both, unseen, strict=True))
-
-
 def test_what_has_come_nearer_is_thrown_alike_where_no_value_is_looked_at(monkeypatch, true_views):
     frames, depth, poses = true_views
     ahead = poses[:, :1].clone()
@@ -230,20 +109,6 @@ def test_keys_tell_depths_apart_by_a_five_hundredth_however_many_points_there_ar
     farthest = int(math.log(points._FARTHEST / 0.05) * fine)
     hidden = round(math.log(1 / points._HIDES) * fine)
     assert ((farthest + hidden) << bits) + count < torch.iinfo(dtype).max
-
-
-def test_what_no_given_frame_could_see_stays_as_it_was_painted():
-    true, behind = wall(2.0, colour=-0.5), wall(4.0, colour=0.5)
-    assert carved(true, behind, given=[True, False]) == [-0.5]  # hidden by the true one, as from anywhere
-    beside = wall(2.0, colour=0.5, yaw=math.pi)
-    assert carved(true, beside, given=[True, False], pose=beside[2]) == [0.5]
-
-
-def test_given_frames_do_not_carve_one_another():
-    assert carved(wall(4.0, colour=-0.5), wall(2.0, colour=0.5), given=[True, True]) == [0.5]
-    # Nor with a painted one beside them, elsewhere.
-    walls = wall(4.0, colour=-0.5), wall(2.0, colour=0.5), wall(2.0, colour=0.0, yaw=math.pi)
-    assert carved(*walls, given=[True, True, False]) == [0.5]
 
 
 def test_nothing_is_thrown_from_an_empty_slot_an_unknown_depth_or_behind_the_camera():
