@@ -168,7 +168,7 @@ def _exterior_wall(builder: Builder, room: Room, side: int) -> None:
         builder.box(low, edge - WALL, 0, high, edge + WALL, h, room.wall, room.index)
 
 
-def _shared_walls(rooms: list[Room]) -> list[tuple[Room, Room, int, float, float, float]]:
+def shared_walls(rooms: list[Room]) -> list[tuple[Room, Room, int, float, float, float]]:
     """(low room, high room, axis, position, from, to) of every stretch of wall between two rooms."""
     shared = []
     for a in rooms:
@@ -186,7 +186,7 @@ def _shared_walls(rooms: list[Room]) -> list[tuple[Room, Room, int, float, float
 
 def _interior_walls(builder: Builder, frame: int) -> None:
     rng, style = builder.rng, builder.style
-    shared = _shared_walls(builder.rooms)
+    shared = shared_walls(builder.rooms)
     order = [s for s in shared if s[5] - s[4] > style.door_width + 0.8]
     rng.shuffle(order)
     if style.layout == "corridor":

@@ -4,8 +4,9 @@
 
 writes the packaged weights anew and prints one line of JSON; with `--init`, a file of such weights, it goes on from
 them, on other views where `--seed` is another. A place that nobody of this package made has other walls, other sizes
-and another light than the styles of training. So scenes are stretched, their surfaces get any texture and any colours,
-eyes stand higher or lower, and pictures are tinted, dimmed with distance, blurred and grained.
+and another light than the styles of training. So half of the scenes are halls of many heights (`training.sectors`), scenes
+are stretched, their surfaces get any texture and any colours, eyes stand higher or lower, and pictures are tinted,
+dimmed with distance, blurred and grained.
 """
 
 import argparse
@@ -29,8 +30,10 @@ from ctxmem_env.half_file import save_half
 from ctxmem_env.scenes import Scene, build_scene, random_walk, render, spawn, split_seeds, stack_scenes, tour
 from ctxmem_env.scenes.textures import TEXTURES
 from ctxmem_env.training.data import batches, to_float
+from ctxmem_env.training.sectors import sectors
 
 _SCENES, _VIEWS = 8, 8  # of a batch
+_SECTORS = 0.5  # of the scenes that are disguised
 _NUM_TEXTURES = TEXTURES["mosaic"][0]  # those after are of styles that are held out
 _FURTHEST = 60.0  # metres
 _MIRROR = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])  # of a pose, where left and right change places
@@ -49,11 +52,14 @@ class DisguisedFrames(Dataset):
         return 2**31
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([self.seed, number])
+        rng = np.random.default_rng([self.seed, number, int(self.seeds[0])])
         scenes, poses, fov = [], [], []
         for _ in range(_SCENES):
-            scene = build_scene(int(self.seeds[rng.integers(len(self.seeds))]))
-            views = _views(scene, rng)
+            if self.disguised and rng.random() < _SECTORS:
+                scene, views = sectors(_VIEWS, rng)
+            else:
+                scene = build_scene(int(self.seeds[rng.integers(len(self.seeds))]))
+                views = _views(scene, rng)
             if self.disguised:
                 scene, views = disguise(scene, views, rng)
             scenes.append(scene)
