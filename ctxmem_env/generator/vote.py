@@ -23,7 +23,8 @@ _SPARSE = 2  # rows and columns of which one is asked about
 _SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen through it: that itself is to stay
 _WINDOW = 5  # pixels on a side of what is around a speck, in frames of 64
 _APART = 0.1  # in log depth, between a speck and what is around it
-_FEW = 0.36  # of what is around, a speck is less: a post that is two pixels wide is more
+_FEW = 0.36  # of what is around, a speck is less
+_LINES = [[10, 11, 13, 14], [2, 7, 17, 22], [0, 6, 18, 24], [4, 8, 16, 20]]  # of the window, through its middle
 
 
 def put_to_the_vote(
@@ -44,11 +45,13 @@ def put_to_the_vote(
     refuted = (votes.against > votes.confirmed) | (votes.through & given[:, None, :, None]).any(2)
     behind = (votes.log_depth + _SHORT_OF * votes.further.clamp(max=_FURTHER)).exp() * (refuted & (front >= 0))
     behind = F.pad(behind, (0, 1))  # what falls nowhere hides nothing
-    gone = painted & (points.z < behind.gather(2, points.place))
+    gone, first = painted & (points.z < behind.gather(2, points.place)), front
     if not is_host(mask) or bool(gone.any()):
         left = points._replace(place=points.place.masked_fill(gone, size.numel()))
         front = nearest_of(left, size)
     mottled, doubtful = _mottled(front, points, depth, context, mask, views, given)
+    # What stayed where it was has been asked about pixel by pixel.
+    doubtful = torch.where(front == first, ~(votes.shown & given[:, None, :, None]).any(2), doubtful)
     own = doubtful & painted.expand(-1, front.shape[1], -1).gather(2, front.clamp_min(0))
     return _tidied(front.masked_fill(mottled & own, -1), points, own, size)
 
@@ -78,7 +81,8 @@ def _tidied(front: Tensor, points: Points, own: Tensor, size: tuple[int, int]) -
     """Points as `nearest_of` names them, in place of each speck the point of median depth around it.
 
     A speck is a piece of what was made up, `own` (B, S, HW), that is alone with its depth: what is left of a surface
-    that others replaced. It is no thing, but would be seen in every view, and copied into it.
+    that others replaced. It is no thing, but would be seen in every view, and copied into it. A post or a shelf is as
+    thin, but goes on for three pixels in some direction.
     """
     step = max(1, size[1] // 64)  # larger frames are asked about as coarsely
     near = -depth_of(front, points).masked_fill(front < 0, torch.nan)
@@ -91,7 +95,8 @@ def _tidied(front: Tensor, points: Points, own: Tensor, size: tuple[int, int]) -
     around = padded.flatten()[corner[:, None] + (line[:, None] * padded.shape[3] + line).flatten()]
     # Anything that is compared with NaN, which stands for nothing, is false.
     known = (around == around).sum(1)
-    alone = ((around - near.flatten()[at, None]).abs() < _APART).sum(1) < _FEW * known
+    agree = (around - near.flatten()[at, None]).abs() < _APART
+    alone = (agree.sum(1) < _FEW * known) & ~agree[:, _LINES].all(2).any(1)
     few = _where(alone)
     at, speck = at[few], (suspects[at] & alone)[few]
     ranked, order = around[few].sort(dim=1, stable=True)  # NaN comes last
