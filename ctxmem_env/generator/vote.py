@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctxmem_env.camera import Cameras
+from ctxmem_env.camera import Cameras, constant
 from ctxmem_env.device import is_host
 from ctxmem_env.generator.lookup import compare
 from ctxmem_env.generator.points import Points, depth_of, nearest_of
@@ -24,7 +24,6 @@ _SHORT_OF = 0.9  # of the way, in log depth, from a point to what was seen throu
 _WINDOW = 5  # pixels on a side of what is around a speck, in frames of 64
 _APART = 0.1  # in log depth, between a speck and what is around it
 _FEW = 0.36  # of what is around, a speck is less
-_LINES = [[10, 11, 13, 14], [2, 7, 17, 22], [0, 6, 18, 24], [4, 8, 16, 20]]  # of the window, through its middle
 
 
 def put_to_the_vote(
@@ -82,30 +81,40 @@ def _tidied(front: Tensor, points: Points, own: Tensor, size: tuple[int, int]) -
 
     A speck is a piece of what was made up, `own` (B, S, HW), that is alone with its depth: what is left of a surface
     that others replaced. It is no thing, but would be seen in every view, and copied into it. A post or a shelf is as
-    thin, but goes on for three pixels in some direction.
+    thin, but goes on across the window in some direction.
     """
     step = max(1, size[1] // 64)  # larger frames are asked about as coarsely
+    # Negated, so that where the median lies between two the further one is taken.
     near = -depth_of(front, points).masked_fill(front < 0, torch.nan)
     margin = _WINDOW // 2 * step
-    padded = F.pad(near.unflatten(2, size), (margin,) * 4, value=torch.nan)
+    padded = F.pad(near.unflatten(2, size), (margin,) * 4, value=torch.inf)  # so far out of the frame
     suspects = (own & (front >= 0) & ~_even(padded, step).flatten(2)).flatten()
     at = _where(suspects)
     corner = (at // near.shape[-1] * padded.shape[2] + at % near.shape[-1] // size[1]) * padded.shape[3] + at % size[1]
     line = torch.arange(_WINDOW, device=at.device) * step
     around = padded.flatten()[corner[:, None] + (line[:, None] * padded.shape[3] + line).flatten()]
     # Anything that is compared with NaN, which stands for nothing, is false.
-    known = (around == around).sum(1)
+    known = (around < torch.inf).sum(1)
     agree = (around - near.flatten()[at, None]).abs() < _APART
-    alone = (agree.sum(1) < _FEW * known) & ~agree[:, _LINES].all(2).any(1)
+    lines = _lines(agree.device)
+    along, outside = agree[:, lines], (around == torch.inf)[:, lines]
+    goes_on = (along | outside).all(2) & (along.sum(2) > 1)
+    alone = (agree.sum(1) < _FEW * known) & ~goes_on.any(1)
     few = _where(alone)
     at, speck = at[few], (suspects[at] & alone)[few]
-    ranked, order = around[few].sort(dim=1, stable=True)  # NaN comes last
+    ranked, order = around[few].sort(dim=1, stable=True)  # NaN comes last, and what is out of the frame before
     middle = ((known[few] - 1) // 2).clamp(min=0)[:, None]
     place = order.gather(1, middle)[:, 0]
     source = at + step * ((place // _WINDOW - _WINDOW // 2) * size[1] + place % _WINDOW - _WINDOW // 2)
     speck = speck & ((ranked.gather(1, middle)[:, 0] - near.flatten()[at]).abs() > _APART)
     flat = front.flatten()
     return flat.index_copy(0, at, flat[torch.where(speck, source, at)]).view_as(front)
+
+
+@constant
+def _lines(device: torch.device) -> Tensor:
+    """Places (4, 4) in the window on the four lines through its middle, but for that."""
+    return torch.tensor([[10, 11, 13, 14], [2, 7, 17, 22], [0, 6, 18, 24], [4, 8, 16, 20]], device=device)
 
 
 def _where(these: Tensor) -> Tensor:

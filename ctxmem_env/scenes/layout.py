@@ -11,7 +11,7 @@ from ctxmem_env.scenes.geometry import MAX_PRIMITIVES, Scene, split_of
 from ctxmem_env.scenes.styles import STYLES, TRAINING_STYLES, check_style
 
 _EPS = 0.01  # wall ends stop this far inside the wall they meet, so that no two faces share a plane
-_SKY_HEIGHT = 1000.0
+SKY_HEIGHT = 1000.0
 
 
 def build_scene(seed: int, style: str | None = None) -> Scene:
@@ -232,7 +232,7 @@ def _wall(builder, a: Room, b: Room, axis, at, low, high, z0, z1, low_end=None, 
 def _outdoor(builder: Builder) -> None:
     style, rng = builder.style, builder.rng
     hx, hy = rng.uniform(*style.size) / 2, rng.uniform(*style.size) / 2
-    square = _new_room(builder, (-hx, -hy, hx, hy), _SKY_HEIGHT)
+    square = _new_room(builder, (-hx, -hy, hx, hy), SKY_HEIGHT)
     builder.box(-hx - 6, -hy - 6, -0.2, hx + 6, hy + 6, 0, square.floor)
     for side in range(4):
         _row_of_facades(builder, square, side)

@@ -4,9 +4,9 @@
 
 writes the packaged weights anew and prints one line of JSON; with `--init`, a file of such weights, it goes on from
 them, on other views where `--seed` is another. A place that nobody of this package made has other walls, other sizes
-and another light than the styles of training. So half of the scenes are halls of many heights (`training.sectors`), scenes
-are stretched, their surfaces get any texture and any colours, eyes stand higher or lower, and pictures are tinted,
-dimmed with distance, blurred and grained.
+and another light than the styles of training. So half of the scenes are halls of many heights (`training.sectors`),
+scenes are stretched, their surfaces get any texture and any colours, eyes stand higher or lower, and pictures are
+tinted, dimmed with distance, blurred and grained.
 """
 
 import argparse
@@ -41,6 +41,9 @@ _MIRROR = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])  # of a pose, where le
 
 class DisguisedFrames(Dataset):
     """Batch `number` of a run, 8 views of each of 8 scenes, as `FrameDepth` takes them.
+
+    Scenes are of a split; where they are disguised half of them are halls (`training.sectors`), which are in none, but
+    other ones for each split.
 
     pictures (8, 8, 3, 64, 64) in [-1, 1], spread (8, 8, 2), poses (8, 8, 6), log_depth (8, 8, 64, 64).
     """
@@ -204,7 +207,8 @@ def train_frame_depth(
         init: a file of weights to begin with; None for random ones.
         precision: "bfloat16" or "float32".
 
-    Returns the median errors of log depth on scenes of the validation split, as they are and in disguise.
+    Returns the median errors of log depth on scenes of the validation split as they are, and on disguised views: of
+    such scenes and of halls that training has not seen.
 
     Raises:
         ValueError: no steps, or `init` is no file of such weights.

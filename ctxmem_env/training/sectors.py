@@ -15,25 +15,27 @@ from torch import Tensor
 
 from ctxmem_env.scenes import Scene
 from ctxmem_env.scenes.builder import WALL, Builder, Room
-from ctxmem_env.scenes.geometry import BOX, CYLINDER, ELLIPSOID
-from ctxmem_env.scenes.layout import shared_walls
+from ctxmem_env.scenes.geometry import BOX, CYLINDER, ELLIPSOID, EMPTY, MAX_ROOMS
+from ctxmem_env.scenes.layout import SKY_HEIGHT, shared_walls
 from ctxmem_env.scenes.styles import STYLES, TRAINING_STYLES
 
 _BANDED = ("bands", "panels", "brick", "stone", "slabs", "planks", "big_tiles", "drawers")
 _ANY = ("plaster", "speckle", "tiles", "grain", "marble", "stripes", "checks", "plain", "dots", "foliage")
 _FITTED = ("panes", "drawers", "facade", "poster", "panels")  # span the piece that they are on
-_DEEP = -4.0  # metres, to which floors reach down and above which nothing is seen through a wall
+_DEEP = -4.0  # metres; floors and walls reach down to it, so that no gap shows under a step
 _CLOSE = 0.3  # metres, nearer to which no camera comes to anything
 _EYES = 1.5
+_LOW = 0.4  # metres; what is higher may be as high as eyes in a disguise
 
 
 def sectors(views: int, rng: np.random.Generator) -> tuple[Scene, Tensor]:
     """A scene, and poses (views, 6) in it: a turn on the spot or a part of one, or looks from all over a hall."""
     draw = random.Random(int(rng.integers(2**62)))
-    builder = Builder(STYLES[draw.choice(TRAINING_STYLES)], draw)
+    style = draw.choice(TRAINING_STYLES)
+    builder = Builder(STYLES[style], draw)
     size = [math.exp(draw.uniform(math.log(2.5), math.log(22))) for _ in range(2)]
-    floors, ceilings = _halls(builder, _cut((0.0, 0.0, *size), draw.randint(1, 7), draw), draw)
-    scene = _lit(builder, floors, ceilings, draw)
+    floors, ceilings = _halls(builder, _cut((0.0, 0.0, *size), draw.randint(1, MAX_ROOMS), draw), draw)
+    scene = _lit(builder, style, floors, ceilings, draw)
     return scene, _looks(scene, builder.rooms[0], views, draw)
 
 
@@ -56,7 +58,7 @@ def _halls(builder: Builder, rects: list, draw: random.Random) -> tuple[list[flo
     unit = draw.choice((0.0, 0.12, 0.25, 0.4))
     open_share = draw.choice((0.0, 0.0, 0.3, 1.0))
     floors = [0.0, *(unit * draw.randint(-3, 3) for _ in rects[1:])]
-    ceilings = [max(floor, 0) + math.exp(draw.uniform(math.log(2.0), math.log(6.5))) for floor in floors]
+    ceilings = [max(floor, 0) + math.exp(draw.uniform(math.log(2.4), math.log(6.5))) for floor in floors]
     if draw.random() < 0.4:
         ceilings = [max(ceilings)] * len(rects)
     walls = [_surface(builder, draw) for _ in range(draw.choice((1, 2, 4)))]
@@ -71,6 +73,8 @@ def _halls(builder: Builder, rects: list, draw: random.Random) -> tuple[list[flo
         if draw.random() >= open_share:
             top = ceilings[index]
             builder.box(*rect[:2], top, *rect[2:], top + 5, (*sides, room.ceiling, room.ceiling), index)
+        else:
+            ceilings[index] = SKY_HEIGHT
     _outer_walls(builder, draw)
     for a, b, axis, at, low, high in shared_walls(builder.rooms):
         _between(builder, (a, b), (axis, at, low, high), max(floors[a.index], floors[b.index]), draw)
@@ -150,7 +154,9 @@ def _pieces(builder: Builder, room: Room, floor: float, draw: random.Random) -> 
             builder.box(*box, floor + draw.uniform(0.4, 1.6), material, room.index, draw.choice((0.0, draw.random())))
         elif kind == "low":
             wide, deep = 3 * wide, 3 * deep
-            builder.box(x - wide, y - deep, floor, x + wide, y + deep, floor + 0.3, material, room.index)
+            builder.box(
+                x - wide, y - deep, floor, x + wide, y + deep, floor + draw.uniform(0.2, 0.4), material, room.index
+            )
         elif kind == "slanted":
             length, yaw = draw.uniform(0.8, 3), draw.choice((math.pi / 4, -math.pi / 4, draw.uniform(-1.5, 1.5)))
             builder.box(x - length, y - WALL, floor, x + length, y + WALL, room.height, room.wall, room.index, yaw)
@@ -166,7 +172,7 @@ def _pieces(builder: Builder, room: Room, floor: float, draw: random.Random) -> 
 
 def _panel(builder: Builder, room: Room, floor: float, material: int, draw: random.Random) -> None:
     """A door, a screen or a lamp on a wall, or a part of it that stands out."""
-    half, out = draw.uniform(0.2, 1.2), WALL + draw.choice((0.02, 0.05, 0.3))
+    half, out = draw.uniform(0.2, 1.2), WALL + math.exp(draw.uniform(math.log(0.02), math.log(0.3)))
     bottom = floor + draw.choice((0.0, draw.uniform(0, 1.5)))
     top = min(bottom + draw.uniform(0.4, 2.5), room.height)
     x, y = draw.uniform(room.x0, room.x1), draw.uniform(room.y0, room.y1)
@@ -178,14 +184,14 @@ def _panel(builder: Builder, room: Room, floor: float, material: int, draw: rand
         builder.box(x - half, y - out, bottom, x + half, y + out, top, material, room.index)
 
 
-def _lit(builder: Builder, floors: list[float], ceilings: list[float], draw: random.Random) -> Scene:
-    """The scene, each hall as bright as it pleases, with its corners where its floor and ceiling are."""
+def _lit(builder: Builder, style: str, floors: list[float], ceilings: list[float], draw: random.Random) -> Scene:
+    """The scene, each hall as bright as it pleases, with its corners where its floor and ceiling are, if any."""
     x0, y0 = (min(getattr(room, name) for room in builder.rooms) for name in ("x0", "y0"))
     x1, y1 = (max(getattr(room, name) for room in builder.rooms) for name in ("x1", "y1"))
     azimuth, elevation = draw.uniform(0, 2 * math.pi), draw.uniform(0.4, 1.2)
     level = math.cos(elevation)
     sun = (math.cos(azimuth) * level, math.sin(azimuth) * level, math.sin(elevation), draw.uniform(0.1, 0.5))
-    scene = builder.finish(0, 0, sun, (x0, y0, x1, y1))
+    scene = builder.finish(0, list(STYLES).index(style), sun, (x0, y0, x1, y1))
     count, parts = len(floors), (scene.room_box, scene.room_lamp, scene.room_light)
     box, lamp, light = (part.clone() for part in parts)
     box[:count, 2], box[:count, 5] = torch.tensor(floors), torch.tensor(ceilings)
@@ -211,7 +217,8 @@ def _looks(scene: Scene, room: Room, views: int, draw: random.Random) -> Tensor:
 
 def _stand(scene: Scene, room: Room, draw: random.Random) -> tuple[float, float]:
     """A place with nothing close at the height of eyes, or the last of thirty where none of them is one."""
-    tall = (scene.kind != 0) & ((scene.centre[:, 2] - _EYES).abs() <= scene.half[:, 2] + _CLOSE)
+    low, high = scene.centre[:, 2] - scene.half[:, 2], scene.centre[:, 2] + scene.half[:, 2]
+    tall = (scene.kind != EMPTY) & (low < _EYES + _CLOSE) & (high > _LOW)
     centre, half, yaw = scene.centre[tall], scene.half[tall], scene.yaw[tall]
     for _ in range(30):
         x, y = draw.uniform(room.x0 + 0.3, room.x1 - 0.3), draw.uniform(room.y0 + 0.3, room.y1 - 0.3)
