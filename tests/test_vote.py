@@ -128,8 +128,9 @@ def test_a_painted_floor_is_left_as_it_is_up_to_the_horizon():
 
 def test_specks_of_large_frames_are_as_large_and_each_world_and_view_is_tidied_as_alone(monkeypatch):
     """Frames of 24 x 128, two worlds, two views: in which a speck lies where, and on what, is easily mistaken."""
-    rows = -torch.arange(24.0)[:, None].expand(24, 128) / 24
-    frames, depth = rows.expand(2, 1, 3, -1, -1).clone(), torch.full((2, 1, 24, 128), 4.0)
+    rows, columns = torch.meshgrid(-torch.arange(24.0) / 128, -torch.arange(128.0) / 128, indexing="ij")
+    place = torch.stack([rows, columns, rows])
+    frames, depth = place.expand(2, 1, -1, -1, -1).clone(), torch.full((2, 1, 24, 128), 4.0)
     for world, (row, column) in enumerate([(5, 20), (14, 90)]):
         part = (world, 0, slice(row, row + 3), slice(column, column + 3))
         depth[part] = 2.0
@@ -144,7 +145,7 @@ def test_specks_of_large_frames_are_as_large_and_each_world_and_view_is_tidied_a
 
     both = views()
     assert (both[0] <= 0).all()
-    assert ((both[0][:, 0] - rows).abs() < 5 / 24).all()  # of the wall what is near the speck
+    assert ((both[0][:, 0] - place).abs() < 5 / 128).all()  # of the wall what is near the speck
     for world in range(2):
         for target in range(2):
             alone = views(slice(world, world + 1), slice(target, target + 1))
