@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
+import torch
 
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, ContinuousActions, DiscreteActions, KeyboardMouseActions
 from ctxmem_env.bench.results import read_benches
 from ctxmem_env.bench.tables import benchmarks_section, benchmarks_summary
 from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
+from ctxmem_env.evaluation.metrics import mean_interval
 from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
 from ctxmem_env.evaluation.tables import collisions_table, protocol_table, read_results, results_table
@@ -32,6 +34,7 @@ NANO = ROOT / "ctxmem_env" / "weights" / "nano"
 SMALL = NANO.parent / "small"
 POLICIES = ROOT / "ctxmem_env" / "weights" / "policies"
 SELFTEST = ROOT / "ctxmem_env" / "selftest"
+LOOKED_AT = range(2_000_008, 2_000_048)  # test seeds of Freedoom's maps in which choices about depth were made
 DOCUMENTS = (ROOT / "README.md", ROOT / "agents" / "README.md", *sorted((ROOT / "ctxmem_env").rglob("README.md")))
 
 
@@ -160,6 +163,23 @@ def tuned() -> str:
     return dated(f"{table}\n\n{place.partition('/')[0]}: {taken}; {note[note.index('commit') :]}", before["weights"])
 
 
+def freedoom() -> str:
+    """Walks through all maps of Freedoom, and through those alone that nothing was looked at in before."""
+    results = read_results(NANO / "results_domains_freedoom.json")
+    first = results["scenes"]["seeds"][0]
+    maps = range(results["scenes"]["seeds"][1] - first + 1)
+    untouched = [number for number in maps if first + number not in LOOKED_AT]
+    figures = []
+    for told, part in ((f"all {len(maps)} maps", maps), (f"the {len(untouched)} others", untouched)):
+        for row in results["figures"]:
+            values = {}
+            for name, value in row["values"].items():
+                mean, half = mean_interval(torch.tensor([value["by_scene"][number] for number in part]))
+                values[name] = {"mean": mean, "ci95": half}
+            figures.append(row | {"domain": told, "values": values})
+    return dated(protocol_table(results | {"figures": figures}), results["weights"])
+
+
 def has_ages() -> bool:
     """Whether long walks were measured by the age of looks."""
     rows = read_results(NANO / "results_horizon.json")["figures"]
@@ -194,6 +214,7 @@ SECTIONS = {
     "collisions": collisions,
     **{f"protocol {name}": functools.partial(protocol, name) for name in (*PROTOCOLS, "capture")},
     "methods": methods,
+    "freedoom": freedoom,
     "tuned": tuned,
     "transfer point_goal": functools.partial(transfer, "point_goal", retrieval=("fov",)),
     "transfer point_goal, less memory": functools.partial(
