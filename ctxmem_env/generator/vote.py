@@ -41,16 +41,17 @@ def put_to_the_vote(
     size = depth.shape[2:]
     painted = ~given.repeat_interleave(size.numel(), dim=1)[:, None]
     votes = _count_votes(front.unflatten(2, size), points, depth, context, mask, views)
-    refuted = (votes.against > votes.confirmed) | (votes.through & given[:, None, :, None]).any(2)
+    refuted = (votes.against > votes.confirmed) | _by_given(votes.through, given)
     behind = (votes.log_depth + _SHORT_OF * votes.further.clamp(max=_FURTHER)).exp() * (refuted & (front >= 0))
     behind = F.pad(behind, (0, 1))  # what falls nowhere hides nothing
-    gone, first = painted & (points.z < behind.gather(2, points.place)), front
+    gone = painted & (points.z < behind.gather(2, points.place))
+    first = front
     if not is_host(mask) or bool(gone.any()):
         left = points._replace(place=points.place.masked_fill(gone, size.numel()))
         front = nearest_of(left, size)
     mottled, doubtful = _mottled(front, points, depth, context, mask, views, given)
     # What stayed where it was has been asked about pixel by pixel.
-    doubtful = torch.where(front == first, ~(votes.shown & given[:, None, :, None]).any(2), doubtful)
+    doubtful = torch.where(front == first, ~_by_given(votes.shown, given), doubtful)
     own = doubtful & painted.expand(-1, front.shape[1], -1).gather(2, front.clamp_min(0))
     return _tidied(front.masked_fill(mottled & own, -1), points, own, size)
 
@@ -66,7 +67,7 @@ def _mottled(
     votes, covered = _count_votes(some, points, depth, context, mask, views, _SPARSE), some >= 0
     confirmed, against = votes.confirmed, votes.against
     contested = confirmed < _CONFIRMED * (confirmed + against)
-    doubtful = ~(votes.shown & given[:, None, :, None]).any(2).view_as(covered)
+    doubtful = ~_by_given(votes.shown, given).view_as(covered)
     contested = contested.view_as(covered) & covered & doubtful
     radius = max(1, covered.shape[-1] // 16)
     images = torch.cat([contested.flatten(0, 1)[:, None], covered.flatten(0, 1)[:, None]], dim=1).float()
@@ -153,6 +154,11 @@ class _Votes(NamedTuple):
     @property
     def confirmed(self) -> Tensor:
         return self.shown.sum(2)
+
+
+def _by_given(said: Tensor, given: Tensor) -> Tensor:
+    """Whether a frame that nobody painted says it, (B, S, HW), of what all say (B, S, k, HW)."""
+    return (said & given[:, None, :, None]).any(2)
 
 
 def _count_votes(

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctxmem_env.scenes import Scene
+from ctxmem_env.camera import wrap_angle
+from ctxmem_env.scenes import Scene, is_free
 from ctxmem_env.scenes.builder import WALL, Builder, Room
-from ctxmem_env.scenes.geometry import BOX, CYLINDER, ELLIPSOID, EMPTY, MAX_ROOMS
+from ctxmem_env.scenes.geometry import BOX, CYLINDER, ELLIPSOID, MAX_ROOMS
 from ctxmem_env.scenes.layout import SKY_HEIGHT, shared_walls
 from ctxmem_env.scenes.styles import STYLES, TRAINING_STYLES
 
@@ -25,7 +26,6 @@ _FITTED = ("panes", "drawers", "facade", "poster", "panels")  # span the piece t
 _DEEP = -4.0  # metres; floors and walls reach down to it, so that no gap shows under a step
 _CLOSE = 0.3  # metres, nearer to which no camera comes to anything
 _EYES = 1.5
-_LOW = 0.4  # metres; what is higher may be as high as eyes in a disguise
 
 
 def sectors(views: int, rng: np.random.Generator) -> tuple[Scene, Tensor]:
@@ -203,28 +203,20 @@ def _lit(builder: Builder, style: str, floors: list[float], ceilings: list[float
 
 def _looks(scene: Scene, room: Room, views: int, draw: random.Random) -> Tensor:
     turn = draw.random() < 0.75
-    places = [_stand(scene, room, draw) for _ in range(1 if turn else views)]
     part = draw.choice((2 * math.pi, 2 * math.pi, draw.uniform(0.3, 4)))
-    poses = torch.zeros(views, 6)
-    poses[:, :2] = torch.tensor(places)
-    poses[:, 2] = _EYES
     start = draw.uniform(-math.pi, math.pi)
+    poses = torch.zeros(views, 6)
+    poses[:, :2] = _stands(scene, room, 1 if turn else views, draw)
+    poses[:, 2] = _EYES
     for view in range(views):
         poses[view, 3] = start + part * view / views if turn else draw.uniform(-math.pi, math.pi)
-    poses[:, 3] = torch.remainder(poses[:, 3] + math.pi, 2 * math.pi) - math.pi
+    poses[:, 3] = wrap_angle(poses[:, 3])
     return poses
 
 
-def _stand(scene: Scene, room: Room, draw: random.Random) -> tuple[float, float]:
-    """A place with nothing close at the height of eyes, or the last of thirty where none of them is one."""
-    low, high = scene.centre[:, 2] - scene.half[:, 2], scene.centre[:, 2] + scene.half[:, 2]
-    tall = (scene.kind != EMPTY) & (low < _EYES + _CLOSE) & (high > _LOW)
-    centre, half, yaw = scene.centre[tall], scene.half[tall], scene.yaw[tall]
-    for _ in range(30):
-        x, y = draw.uniform(room.x0 + 0.3, room.x1 - 0.3), draw.uniform(room.y0 + 0.3, room.y1 - 0.3)
-        dx, dy = x - centre[:, 0], y - centre[:, 1]
-        across, along = dx * yaw.cos() + dy * yaw.sin(), dy * yaw.cos() - dx * yaw.sin()
-        inside = (across.abs() <= half[:, 0] + _CLOSE) & (along.abs() <= half[:, 1] + _CLOSE)
-        if not bool(inside.any()):
-            break
-    return x, y
+def _stands(scene: Scene, room: Room, count: int, draw: random.Random) -> Tensor:
+    """Places (count, 2) where nothing is close that is as high as a step, or any where too few are found."""
+    x, y = (room.x0 + _CLOSE, room.x1 - _CLOSE), (room.y0 + _CLOSE, room.y1 - _CLOSE)
+    places = torch.tensor([[draw.uniform(*x), draw.uniform(*y)] for _ in range(30 + count)])
+    free = is_free(scene, places, _CLOSE)
+    return torch.cat([places[free], places[~free]])[:count]
