@@ -98,6 +98,10 @@ class TrainConfig:
     example_weight: float = 0.3  # of pixels beyond all borders, where an example stands for the truth
     adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
+    own_path: float = (
+        0.0  # share of frames that are under noise as the model first painted them, as they are in sampling
+    )
+    texture_weight: float = 0.0  # of how much less or more detail there is than there should be, see `texture_loss`
     init: str = ""  # a generator's name or folder, whose weights the run begins with; empty for random ones
     init_layers: dict = dataclasses.field(default_factory=dict)  # those of `init` to keep, see `generator.prune`
     precision: str = "auto"  # bfloat16 where the hardware multiplies in it, else float32
@@ -124,7 +128,7 @@ class TrainConfig:
                 f"self_context={self.self_context} with history='packed'; a frame that was painted anew would have all "
                 "its pixels again. Set self_context to 0."
             )
-        for name in ("decay_fraction", "ema_decay", "self_context", "example_weight"):
+        for name in ("decay_fraction", "ema_decay", "self_context", "own_path", "example_weight"):
             _check_share(name, getattr(self, name))
         for name, layers in self.init_layers.items():
             if not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):

@@ -35,6 +35,7 @@ from ctxmem_env.training.captures import estimate_context, training_batches
 from ctxmem_env.training.data import batches, to_float
 from ctxmem_env.training.own_walks import OwnWalks
 from ctxmem_env.training.run import ARGUMENTS, Run, autocast
+from ctxmem_env.training.texture import texture_loss
 from ctxmem_env.training.validate import validate_all, validation_batches
 
 _NEARER = 1.6  # what has come so many times nearer shows more than was seen of it
@@ -47,7 +48,7 @@ def losses(
     generator: torch.Generator,
     adversary: Adversary | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The training loss of one batch and its parts: colour, the network's own colour, log depth.
+    """The training loss of one batch and its parts: colour, the network's own colour, log depth and, if asked, texture.
 
     Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
     the truth, and the critic says what is wrong with it: where nothing is remembered the example that `carry_on` gives,
@@ -74,7 +75,13 @@ def losses(
         seen = model.look(*memory, _encode(model, batch, context), batch["given"], examples, panorama)
     else:
         seen = model.look(*memory)
-    view = model(add_noise(clean, t, noise), t, *memory, seen=seen)
+    under_noise = clean
+    if config.own_path:
+        own = ranks.share(torch.rand(whole[:2], generator=generator)).to(clean.device) < config.own_path
+        with torch.no_grad():
+            first = model(noise, torch.ones_like(t), *memory, seen=seen).frames
+        under_noise = torch.where(own[..., None, None, None], first.to(clean), clean)
+    view = model(add_noise(under_noise, t, noise), t, *memory, seen=seen)
     weight = loss_weight(t)[..., None, None, None]
     target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
     measured = batch["depth"] > 0  # a capture may not tell it
@@ -100,6 +107,9 @@ def losses(
     depth = ((view.log_depth - target_depth).abs() * measured).mean() / share.clamp(min=1e-6)
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
+    if config.texture_weight:
+        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in (view.frames, clean, painted)))
+        total = total + config.texture_weight * parts["texture"]
     if adversary is not None:
         painted = torch.maximum(painted, magnified(batch)[:, :, None].to(painted))
         if "soft" in batch:
