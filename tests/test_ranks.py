@@ -31,6 +31,8 @@ HARD = dataclasses.replace(
     self_context_from=0,
     adversarial_from=0,
     adversarial_weight=1000.0,
+    texture_weight=100.0,
+    own_path=0.5,
     depth_weight=20.0,
     data=DATA,
 )
