@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from test_training import CONFIG, some_batches
+from test_training import CONFIG, SIZE, some_batches
 
 from ctxmem_env.generator.flow import draw_times
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.texture import differences, texture_loss
-from ctxmem_env.training.train import losses
+from ctxmem_env.training.train import losses, times_enlarged
 
-KNOWN, MADE_UP = torch.zeros(2, 1, 64, 64), torch.ones(2, 1, 64, 64)
+AS_NEAR = torch.ones(2, 1, 64, 64)
 
 
 @pytest.fixture
@@ -27,26 +27,24 @@ def blurred(frames):
     return F.avg_pool2d(F.pad(frames, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
 
 
-@pytest.mark.parametrize("made_up", [KNOWN, MADE_UP])
-def test_true_frames_are_right_and_blurred_ones_and_noisy_ones_are_not(clean, made_up):
+def test_true_frames_are_right_and_blurred_ones_and_noisy_ones_are_not(clean):
     noise = 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    assert texture_loss(clean, clean, made_up) == 0
-    assert texture_loss(blurred(clean), clean, made_up) > 0.02
-    assert texture_loss(clean + noise, clean, made_up) > 0.02
+    assert texture_loss(clean, clean, AS_NEAR) == 0
+    assert texture_loss(blurred(clean), clean, AS_NEAR) > 0.02
+    assert texture_loss(clean + noise, clean, AS_NEAR) > 0.02
 
 
-def test_what_is_known_has_its_detail_where_the_true_frame_has_it(clean):
-    """Mirrored, the fine stripes are where the coarse ones were; only of what is made up is that as good."""
+def test_detail_is_asked_for_where_it_is(clean):
+    """Mirrored, the fine stripes are where the coarse ones were: as many differences, elsewhere."""
     mirrored = clean.flip(-1)
-    assert texture_loss(mirrored, clean, MADE_UP) < 1e-6
-    assert texture_loss(mirrored, clean, KNOWN) > 0.02
+    assert differences(mirrored).mean() == pytest.approx(differences(clean).mean().item())
+    assert texture_loss(mirrored, clean, AS_NEAR) > 0.02
 
 
-def test_what_is_made_up_is_asked_frame_by_frame(clean):
-    """One frame that is too sharp does not make up for another one that is too soft."""
-    frames = torch.stack([0.5 * clean[0], 1.5 * clean[1]])
-    assert differences(frames).mean() == pytest.approx(differences(clean).mean().item())
-    assert texture_loss(frames, clean, MADE_UP) > 0.02
+def test_what_has_come_nearer_is_to_have_more_detail_and_a_plain_wall_still_none(clean):
+    plain = torch.full_like(clean, 0.25)
+    assert texture_loss(2 * clean, clean, 2 * AS_NEAR) < 1e-6 < texture_loss(clean, clean, 2 * AS_NEAR)
+    assert texture_loss(plain, plain, 2 * AS_NEAR) == 0
 
 
 def test_noise_as_strong_as_fine_detail_does_not_pass_for_it():
@@ -55,19 +53,19 @@ def test_noise_as_strong_as_fine_detail_does_not_pass_for_it():
     noise = torch.randn(stripes.shape, generator=torch.Generator().manual_seed(0))
     noise = noise * (differences(stripes).mean() / differences(noise).mean())
     assert differences(noise, 4).mean() < 0.5 * differences(stripes, 4).mean()
-    assert texture_loss(noise, stripes, MADE_UP) > 0.02
+    assert texture_loss(noise, stripes, AS_NEAR) > 0.02
 
 
 def test_against_its_gradient_a_blurred_frame_becomes_sharper(clean):
     frames = blurred(clean).requires_grad_()
-    (gradient,) = torch.autograd.grad(texture_loss(frames, clean, KNOWN), frames)
+    (gradient,) = torch.autograd.grad(texture_loss(frames, clean, AS_NEAR), frames)
     sharper = frames - 1e3 * gradient
     assert differences(sharper).mean() > differences(frames).mean()
 
 
 def test_frames_smaller_than_a_window_are_one():
     frames = torch.rand(1, 3, 16, 16)
-    assert texture_loss(0.5 * frames, frames, torch.zeros(1, 1, 16, 16)) > 0
+    assert texture_loss(0.5 * frames, frames, torch.ones(1, 1, 16, 16)) > 0
 
 
 def test_the_loss_asks_for_detail_where_the_configuration_does():
@@ -99,3 +97,22 @@ def test_under_the_noise_is_the_true_frame_or_on_its_own_path_what_the_model_pai
         losses(model, {**batch, "frames": frames}, config, torch.Generator().manual_seed(seed))
     first, second = noisy[len(noisy) // 2 - 1], noisy[-1]
     assert torch.equal(first, second) == (share == 1)
+
+
+def test_only_what_is_larger_than_in_any_remembered_frame_has_come_nearer():
+    """Views along the way to a wall 4 m ahead, which was seen from where the way begins: there, 2 m on and 3.5 m on."""
+    model = SceneTransformer(**CONFIG.model)
+    poses = torch.zeros(1, 3, 6)
+    poses[0, :, 0] = torch.tensor([0.0, 2.0, 3.5])
+    batch = {
+        "context_depth": torch.full((1, 1, SIZE, SIZE), 4.0),
+        "mask": torch.ones(1, 1, dtype=torch.bool),
+    }
+    frames, fov = torch.zeros(1, 1, 3, SIZE, SIZE), torch.tensor([90.0])
+    seen = model.look(poses, fov, frames, batch["context_depth"], torch.zeros(1, 1, 6), batch["mask"])
+    log_depth = torch.tensor([4.0, 2.0, 0.5]).log()[None, :, None, None].expand(1, 3, SIZE, SIZE)
+    times = times_enlarged(batch, seen, log_depth)
+    for view, expected in enumerate((1.0, 2.0, 2.0)):  # eight times at the end, but no more than twice is asked
+        torch.testing.assert_close(times[0, view], torch.full((SIZE, SIZE), expected), rtol=1e-3, atol=0)
+    before_the_wall = times_enlarged(batch, seen, log_depth - 1)[:, :2]  # no frame shows anything there
+    assert (before_the_wall == 1).all()

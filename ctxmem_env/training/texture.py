@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SIDES = {1: 8, 2: 4, 4: 4, 8: 4}  # pixels that a difference spans: how many of them make the side of a window
-_MADE_UP = 2  # times as much is made of what is made up, whose colours ask for nothing but to stay
 
 
 def differences(frames: Tensor, scale: int = 1) -> Tensor:
@@ -19,17 +18,16 @@ def differences(frames: Tensor, scale: int = 1) -> Tensor:
     return F.pad(across, (0, 1)) + F.pad(down, (0, 0, 0, 1))
 
 
-def texture_loss(frames: Tensor, clean: Tensor, made_up: Tensor) -> Tensor:
-    """By how much frames (N, 3, H, W) have more or less detail than the true ones.
+def texture_loss(frames: Tensor, target: Tensor, nearer: Tensor) -> Tensor:
+    """By how much frames (N, 3, H, W) have more or less detail than they should, window by window.
 
-    Where the truth can be known, window by window. Where it is made_up, a share (N, 1, H, W), it differs from the true
-    frame by right, and so do its windows: there each frame is asked as a whole.
+    That is as much as the target has, times `nearer` (N, 1, H, W): what has come twice as near shows its differences
+    spread over twice the way, where a true surface would show finer ones. A plain wall has none and stays plain.
     """
     total = frames.new_zeros(())
     for scale, side in _SIDES.items():
-        excess = differences(frames, scale) - differences(clean, scale)
-        share = F.avg_pool2d(made_up, scale) if scale > 1 else made_up
+        asked = F.avg_pool2d(nearer, scale) * differences(target, scale)
+        excess = differences(frames, scale) - asked
         side = min(side, *excess.shape[-2:])
-        windows = F.avg_pool2d((1 - share) * excess, side, stride=max(1, side // 2))
-        total = total + windows.abs().mean() + _MADE_UP * (share * excess).mean((1, 2, 3)).abs().mean()
+        total = total + F.avg_pool2d(excess, side, stride=max(1, side // 2)).abs().mean()
     return total / len(_SIDES)

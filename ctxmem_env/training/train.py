@@ -27,7 +27,7 @@ from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, times_nearer
 from ctxmem_env.generator.panorama import OfPlace, wind
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
-from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.generator.transformer import SceneTransformer, Seen
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary
@@ -39,6 +39,7 @@ from ctxmem_env.training.texture import texture_loss
 from ctxmem_env.training.validate import validate_all, validation_batches
 
 _NEARER = 1.6  # what has come so many times nearer shows more than was seen of it
+_ENLARGED = 2.0  # times, at most, that more detail is asked of what has come nearer
 
 
 def losses(
@@ -53,7 +54,8 @@ def losses(
     Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
     the truth, and the critic says what is wrong with it: where nothing is remembered the example that `carry_on` gives,
     and after walks over own frames whatever is remembered. The critic looks at all that is not remembered, and at what
-    has come much nearer or is soft, since the average of all details that it may have is none.
+    has come much nearer or is soft, since the average of all details that it may have is none. Texture is to be that
+    of what the colours are to be.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
@@ -108,7 +110,10 @@ def losses(
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if config.texture_weight:
-        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in (view.frames, clean, painted)))
+        nearer = torch.ones_like(painted)
+        if "known" in batch:
+            nearer = torch.where(covered & there, times_enlarged(batch, seen, stand_in[:, :, 3])[:, :, None], nearer)
+        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in (view.frames, target, nearer)))
         total = total + config.texture_weight * parts["texture"]
     if adversary is not None:
         painted = torch.maximum(painted, magnified(batch)[:, :, None].to(painted))
@@ -131,6 +136,16 @@ def magnified(batch: dict[str, Tensor]) -> Tensor:
     views, context = (cameras_at(batch[name], batch["fov"]) for name in ("poses", "context_poses"))
     nearer = times_nearer(log_depth, views, batch["context_depth"], context, batch["mask"]) > _NEARER
     return nearer & (batch["depth"] > 0)
+
+
+@torch.no_grad()
+def times_enlarged(batch: dict[str, Tensor], seen: Seen, log_depth: Tensor) -> Tensor:
+    """How many times larger than in any remembered frame the views show what is remembered at log_depth (B, S, H, W).
+
+    1 where it is as large, or in none of them, and `_ENLARGED` at most.
+    """
+    times = times_nearer(log_depth.float(), seen.views, batch["context_depth"], seen.context, batch["mask"])
+    return times.nan_to_num(1.0).clamp(1.0, _ENLARGED)
 
 
 @torch.no_grad()
