@@ -98,9 +98,7 @@ class TrainConfig:
     example_weight: float = 0.3  # of pixels beyond all borders, where an example stands for the truth
     adversarial_weight: float = 0.5  # of the critic's pull on such pixels, relative to the colour loss; 0 = no critic
     adversarial_from: int = 3_600  # the step from which it pulls
-    own_path: float = (
-        0.0  # share of frames that are under noise as the model first painted them, as they are in sampling
-    )
+    own_path: float = 0.0  # share of frames that are noised from the model's first prediction, not from the true frame
     texture_weight: float = 0.0  # of how much less or more detail there is than there should be, see `texture_loss`
     init: str = ""  # a generator's name or folder, whose weights the run begins with; empty for random ones
     init_layers: dict = dataclasses.field(default_factory=dict)  # those of `init` to keep, see `generator.prune`

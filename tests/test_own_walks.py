@@ -92,6 +92,32 @@ def test_what_was_never_shown_weighs_as_little_as_an_example(model):
     assert colour(True, batch["frames"]) != colour(True, 255 - batch["frames"])
 
 
+def test_the_texture_of_what_was_never_shown_is_to_be_that_of_what_was_made_up_and_stronger_nearby(model, monkeypatch):
+    batch = walks(model).batch(1)
+    # On its own path the model sees nothing of the truth.
+    config = dataclasses.replace(WALKED, texture_weight=1.0, own_path=1.0)
+
+    def texture(known, frames):
+        changed = {**batch, "known": torch.full_like(batch["known"], known), "frames": frames}
+        return losses(model, changed, config, torch.Generator().manual_seed(0))[1]["texture"]
+
+    other = torch.rand(batch["frames"].shape, generator=torch.Generator().manual_seed(1)).mul(255).byte()
+    made_up, known = texture(False, batch["frames"]), texture(True, batch["frames"])
+    assert made_up == texture(False, other)
+    assert known != texture(True, other)
+    monkeypatch.setattr("ctxmem_env.training.train._ENLARGED", 1.0)
+    assert made_up != texture(False, batch["frames"])
+    assert known == texture(True, batch["frames"])
+
+
+def test_texture_is_asked_of_walks_without_a_look_up():
+    torch.manual_seed(0)
+    model = SceneTransformer(**CONFIG.model, lookup=False)
+    config = dataclasses.replace(WALKED, texture_weight=1.0)
+    parts = losses(model, walks(model).batch(1), config, torch.Generator().manual_seed(0))[1]
+    assert parts["texture"] > 0
+
+
 def test_a_run_with_own_walks_that_was_cut_off_equals_one_that_was_not(tmp_path):
     train(WALKED, tmp_path / "whole", quiet=True)
     (tmp_path / "cut" / "sheet_000008.png").mkdir(parents=True)

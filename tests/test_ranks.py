@@ -36,6 +36,7 @@ HARD = dataclasses.replace(
     depth_weight=20.0,
     data=DATA,
 )
+PARTS = "colour", "own", "depth", "texture"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
@@ -77,7 +78,7 @@ def tensors_of(folder):
 
 def losses_of(folder):
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return {(line["step"], name): line[name] for line in lines if "norm" in line for name in ("colour", "own", "depth")}
+    return {(line["step"], name): line[name] for line in lines if "norm" in line for name in PARTS if name in line}
 
 
 def test_the_scenes_of_all_ranks_are_those_of_the_batch():

@@ -9,6 +9,7 @@ from test_training import CONFIG, SIZE, some_batches
 
 from ctxmem_env.generator.flow import draw_times
 from ctxmem_env.generator.transformer import SceneTransformer
+from ctxmem_env.training.run import autocast
 from ctxmem_env.training.texture import differences, texture_loss
 from ctxmem_env.training.train import losses, times_enlarged
 
@@ -30,15 +31,15 @@ def blurred(frames):
 def test_true_frames_are_right_and_blurred_ones_and_noisy_ones_are_not(clean):
     noise = 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     assert texture_loss(clean, clean, AS_NEAR) == 0
-    assert texture_loss(blurred(clean), clean, AS_NEAR) > 0.02
-    assert texture_loss(clean + noise, clean, AS_NEAR) > 0.02
+    assert texture_loss(blurred(clean), clean, AS_NEAR) > 0.1
+    assert texture_loss(clean + noise, clean, AS_NEAR) > 0.1
 
 
 def test_detail_is_asked_for_where_it_is(clean):
     """Mirrored, the fine stripes are where the coarse ones were: as many differences, elsewhere."""
     mirrored = clean.flip(-1)
     assert differences(mirrored).mean() == pytest.approx(differences(clean).mean().item())
-    assert texture_loss(mirrored, clean, AS_NEAR) > 0.02
+    assert texture_loss(mirrored, clean, AS_NEAR) > 0.1
 
 
 def test_what_has_come_nearer_is_to_have_more_detail_and_a_plain_wall_still_none(clean):
@@ -53,7 +54,7 @@ def test_noise_as_strong_as_fine_detail_does_not_pass_for_it():
     noise = torch.randn(stripes.shape, generator=torch.Generator().manual_seed(0))
     noise = noise * (differences(stripes).mean() / differences(noise).mean())
     assert differences(noise, 4).mean() < 0.5 * differences(stripes, 4).mean()
-    assert texture_loss(noise, stripes, AS_NEAR) > 0.02
+    assert texture_loss(noise, stripes, AS_NEAR) > 0.1
 
 
 def test_against_its_gradient_a_blurred_frame_becomes_sharper(clean):
@@ -91,7 +92,7 @@ def test_under_the_noise_is_the_true_frame_or_on_its_own_path_what_the_model_pai
     model, batch = SceneTransformer(**CONFIG.model), some_batches()[1]
     config, noisy = dataclasses.replace(CONFIG, own_path=share), []
     model.register_forward_pre_hook(lambda _, arguments: noisy.append(arguments[0]))
-    # Of the drawn times some are below 1, where there is more than noise.
+    # With this seed all drawn times are below 1, where there is more than noise.
     seed = next(s for s in range(100) if (draw_times((2, 2), torch.Generator().manual_seed(s)) < 1).all())
     for frames in (batch["frames"], 255 - batch["frames"]):
         losses(model, {**batch, "frames": frames}, config, torch.Generator().manual_seed(seed))
@@ -100,19 +101,28 @@ def test_under_the_noise_is_the_true_frame_or_on_its_own_path_what_the_model_pai
 
 
 def test_only_what_is_larger_than_in_any_remembered_frame_has_come_nearer():
-    """Views along the way to a wall 4 m ahead, which was seen from where the way begins: there, 2 m on and 3.5 m on."""
-    model = SceneTransformer(**CONFIG.model)
-    poses = torch.zeros(1, 3, 6)
-    poses[0, :, 0] = torch.tensor([0.0, 2.0, 3.5])
-    batch = {
-        "context_depth": torch.full((1, 1, SIZE, SIZE), 4.0),
-        "mask": torch.ones(1, 1, dtype=torch.bool),
-    }
+    """Views of a wall that was seen from 4 m: from 5 m, from there, from 3, 2 and 0.5 m."""
+    model, distances = SceneTransformer(**CONFIG.model), torch.tensor([5.0, 4.0, 3.0, 2.0, 0.5])
+    poses = torch.zeros(1, 5, 6)
+    poses[0, :, 0] = 4 - distances
+    batch = {"context_depth": torch.full((1, 1, SIZE, SIZE), 4.0), "mask": torch.ones(1, 1, dtype=torch.bool)}
     frames, fov = torch.zeros(1, 1, 3, SIZE, SIZE), torch.tensor([90.0])
     seen = model.look(poses, fov, frames, batch["context_depth"], torch.zeros(1, 1, 6), batch["mask"])
-    log_depth = torch.tensor([4.0, 2.0, 0.5]).log()[None, :, None, None].expand(1, 3, SIZE, SIZE)
+    log_depth = distances.log()[None, :, None, None].expand(1, 5, SIZE, SIZE)
     times = times_enlarged(batch, seen, log_depth)
-    for view, expected in enumerate((1.0, 2.0, 2.0)):  # eight times at the end, but no more than twice is asked
+    for view, expected in enumerate((1.0, 1.0, 4 / 3, 2.0, 2.0)):  # eight times at last, but twice is the most
         torch.testing.assert_close(times[0, view], torch.full((SIZE, SIZE), expected), rtol=1e-3, atol=0)
-    before_the_wall = times_enlarged(batch, seen, log_depth - 1)[:, :2]  # no frame shows anything there
+    # Before the wall no frame shows anything; from 0.5 m that is within a tenth of its depth, and counts as the wall.
+    before_the_wall = times_enlarged(batch, seen, log_depth - 1)[:, :4]
     assert (before_the_wall == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_every_weight_learns_also_in_bfloat16_where_the_model_painted_under_the_noise(share):
+    torch.manual_seed(0)
+    model, batch = SceneTransformer(**CONFIG.model), some_batches()[1]
+    config = dataclasses.replace(CONFIG, own_path=share, precision="bfloat16")
+    with autocast(config, torch.device("cpu")):
+        loss, _ = losses(model, batch, config, torch.Generator().manual_seed(0))
+    loss.backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []

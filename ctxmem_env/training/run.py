@@ -44,7 +44,9 @@ def precision(config: TrainConfig, device: torch.device) -> torch.dtype:
 def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager:
     """What a forward pass runs under."""
     dtype = precision(config, device)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    # Some versions of PyTorch would keep weights that were cast without a gradient, as for what the model paints
+    # itself, and train with these: they would learn nothing.
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 def optimizers(model: SceneTransformer, config: TrainConfig) -> list[torch.optim.Optimizer]:

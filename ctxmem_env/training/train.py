@@ -54,8 +54,9 @@ def losses(
     Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
     the truth, and the critic says what is wrong with it: where nothing is remembered the example that `carry_on` gives,
     and after walks over own frames whatever is remembered. The critic looks at all that is not remembered, and at what
-    has come much nearer or is soft, since the average of all details that it may have is none. Texture is to be that
-    of what the colours are to be.
+    has come much nearer or is soft, since the average of all details that it may have is none. Texture, which weighs
+    the same everywhere and at all times, is to be that of what the colours are to be, and up to `_ENLARGED` times as
+    strong where something made up has come nearer.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
@@ -88,12 +89,16 @@ def losses(
     target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
     measured = batch["depth"] > 0  # a capture may not tell it
     painted = torch.zeros_like(clean[:, :, :1])
+    nearer = torch.ones_like(painted)
     if seen.hints is not None:
         stand_in, there = seen.hints[:, :, 5:9], beyond_memory(seen.hints)
         if "known" in batch:
             # After a walk over own frames all that the true ones did not show is made up: it is to stay as it was.
             covered, there = seen.hints[:, :, 4:5] > 0, ~batch["known"][:, :, None]
             stand_in = torch.where(covered, seen.hints[:, :, :4], stand_in)
+            if config.texture_weight:
+                times = times_enlarged(batch, seen, stand_in[:, :, 3])[:, :, None]
+                nearer = torch.where(covered & there, times, nearer)
         painted = there.to(clean)
         target = torch.where(there, stand_in[:, :, :3], clean)
         exemplary = (there & (stand_in[:, :, 3:] > UNKNOWN))[:, :, 0]
@@ -110,9 +115,6 @@ def losses(
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if config.texture_weight:
-        nearer = torch.ones_like(painted)
-        if "known" in batch:
-            nearer = torch.where(covered & there, times_enlarged(batch, seen, stand_in[:, :, 3])[:, :, None], nearer)
         parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in (view.frames, target, nearer)))
         total = total + config.texture_weight * parts["texture"]
     if adversary is not None:
@@ -140,9 +142,10 @@ def magnified(batch: dict[str, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def times_enlarged(batch: dict[str, Tensor], seen: Seen, log_depth: Tensor) -> Tensor:
-    """How many times larger than in any remembered frame the views show what is remembered at log_depth (B, S, H, W).
+    """How many times larger than in any remembered frame views show their pixels: (B, S, H, W), up to `_ENLARGED`.
 
-    1 where it is as large, or in none of them, and `_ENLARGED` at most.
+    log_depth (B, S, H, W): log of the pixels' depth in metres. 1 where some frame shows one as large or larger, or
+    none shows it.
     """
     times = times_nearer(log_depth.float(), seen.views, batch["context_depth"], seen.context, batch["mask"])
     return times.nan_to_num(1.0).clamp(1.0, _ENLARGED)
