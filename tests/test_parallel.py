@@ -200,7 +200,7 @@ def test_what_one_camera_has_painted_the_other_finds_when_it_comes_from_the_othe
         np.array([psnr(*pair) for pair in zip(*looked, strict=True)])
         for looked in ((first, second), (first, other), both_ways)
     )
-    assert (found > own - 3).all()
+    assert found.mean() > max(36, own.mean() - 2)
     assert found.min() > made_up.max() + 3 and made_up.max() < 32
 
 
