@@ -21,6 +21,7 @@ from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
 from ctxmem_env.evaluation.metrics import mean_interval
 from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
+from ctxmem_env.evaluation.summary import summary_table
 from ctxmem_env.evaluation.tables import collisions_table, protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.generator.locate import weights_checksum
@@ -203,6 +204,7 @@ SECTIONS = {
     "observations": observations_table,
     "tasks": tasks_table,
     "results": results_section,
+    "in short": functools.partial(summary_table, NANO),
     "results small": functools.partial(results_section, SMALL),
     "benchmarks": benchmarks,
     "benchmarks in short": benchmarks_in_short,
