@@ -55,8 +55,8 @@ def choose_examples(memory: FrameMemory, given: Tensor, centre: Tensor, remember
         memory: of B worlds.
         given: int64 (B,), how many frames opened each of them.
         centre: (B * cameras, 3), see `first_stand`; row = world * cameras + camera.
-        remembers: False for a retrieval that does not search all frames, "recent" or "none", say. It shall not remember
-            by way of examples: all slots are empty, and what it retrieves is the example.
+        remembers: False for a retrieval that `forgets`, "recent" or "none", say. It shall not remember by way of
+            examples: all slots are empty, and what it retrieves is the example.
     """
     # Elsewhere than on the CPU to look at a number is to wait for it.
     first = int(given.max()) if is_host(given) else None

@@ -66,22 +66,32 @@ class Selection:
 
 
 RetrievalStrategy = Callable[[Query], Tensor]
-"""Maps a query to indices int64 (B, k) below each world's length, -1 for an empty slot."""
+"""Maps a query to indices int64 (B, k) below each world's length, -1 for an empty slot. See `register_retrieval`."""
 
 RETRIEVAL: dict[str, RetrievalStrategy] = {}
-BY_VIEW = ("fov", "fov_rays", "fov_random", "fov_non_adjacent", "fov_far")  # these search all that is remembered
 
 
-def register_retrieval(name: str) -> Callable[[RetrievalStrategy], RetrievalStrategy]:
-    """Decorator that makes a strategy known by name; raises ValueError when the name is taken."""
+def register_retrieval(name: str, forgets: bool = False) -> Callable[[RetrievalStrategy], RetrievalStrategy]:
+    """Decorator that makes a strategy known by name; raises ValueError when the name is taken.
+
+    forgets: the strategy is to stand for a memory that holds nothing but what it returns, as "recent" and "none" do,
+    so that what is new is not painted after the frames that opened the world either.
+    """
 
     def add(strategy: RetrievalStrategy) -> RetrievalStrategy:
         if name in RETRIEVAL:
             raise ValueError(f"retrieval={name!r} is already registered; choose another name.")
+        if forgets:
+            strategy.forgets = True
         RETRIEVAL[name] = strategy
         return strategy
 
     return add
+
+
+def forgets(retrieval: str | RetrievalStrategy) -> bool:
+    """Whether a strategy stands for a memory without all that it does not return; a callable says so by `forgets`."""
+    return getattr(get_retrieval(retrieval), "forgets", False)
 
 
 def get_retrieval(retrieval: str | RetrievalStrategy) -> RetrievalStrategy:
@@ -229,13 +239,13 @@ def _fov_far(query: Query) -> Tensor:
     return torch.cat([indices, far[:, 1:]], dim=1)
 
 
-@register_retrieval("random")
+@register_retrieval("random", forgets=True)
 def _random(query: Query) -> Tensor:
     """The anchor and others drawn uniformly, without replacement."""
     return _anchor_and_highest(query, query.uniform_noise())
 
 
-@register_retrieval("first_random")
+@register_retrieval("first_random", forgets=True)
 def _first_random(query: Query) -> Tensor:
     """The anchor, the first frame, and others drawn uniformly, without replacement."""
     noise = query.uniform_noise()
@@ -243,20 +253,20 @@ def _first_random(query: Query) -> Tensor:
     return _anchor_and_highest(query, noise.masked_fill(first, 2.0))
 
 
-@register_retrieval("recent")
+@register_retrieval("recent", forgets=True)
 def _recent(query: Query) -> Tensor:
     """The newest k frames, newest first."""
     back = torch.arange(query.num_context, device=query.pose.device)
     return (query.lengths[:, None] - 1 - back).clamp_min(-1)
 
 
-@register_retrieval("first")
+@register_retrieval("first", forgets=True)
 def _first(query: Query) -> Tensor:
     """The first frame alone."""
     return _anchor_only(query).clamp_max(0)
 
 
-@register_retrieval("none")
+@register_retrieval("none", forgets=True)
 def _none(query: Query) -> Tensor:
     """No context."""
     return _anchor_only(query).clamp_max(-1)

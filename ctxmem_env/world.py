@@ -15,7 +15,7 @@ from ctxmem_env.feature_cache import FeatureCache, FeatureTable
 from ctxmem_env.generator import Context, Generator, generate_along, traits_of
 from ctxmem_env.memory import FrameMemory, SharedMemory
 from ctxmem_env.memory_state import WorldState
-from ctxmem_env.retrieval import BY_VIEW, RetrievalStrategy, select_context
+from ctxmem_env.retrieval import RetrievalStrategy, forgets, select_context
 
 # Of a world, besides its memory and random generators.
 _STATE = ("poses", "fov", "prompts", "_newest", "_given", "_stands", "_unopened")
@@ -221,8 +221,8 @@ class SceneWorld:
             cameras=self.cameras,
         )
         context, times = self._gather(selection.indices)
-        remembers = self.retrieval in BY_VIEW
-        context.examples = self._examples.choose(self.memory, self._given, first_stand(self._stands, poses), remembers)
+        centre, remembers = first_stand(self._stands, poses), not forgets(self.retrieval)
+        context.examples = self._examples.choose(self.memory, self._given, centre, remembers)
         views = generate_along(self.generator, way, context, self.fov, self.num_steps, generators)
         at, rows = (slice(None), torch.arange(len(way))) if rows is None else (rows.to(self.device), rows)
         for view, seen_from in zip(views, way.unbind(1), strict=True):

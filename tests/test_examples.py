@@ -1,15 +1,18 @@
 """The frames that show what a place looks like: those that opened it, whatever is looked at."""
 
 import copy
+import functools
 
 import pytest
 import torch
 
+from ctxmem_env import retrieval
 from ctxmem_env.examples import MOST, MOST_STANDS, NEARBY, add_stands, choose_examples, first_stand, no_stands
 from ctxmem_env.generator import Context, Examples
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.memory import FrameMemory
+from ctxmem_env.retrieval import RETRIEVAL, register_retrieval
 from ctxmem_env.testing import PoseGenerator
 from ctxmem_env.world import SceneWorld
 
@@ -148,6 +151,37 @@ def test_a_world_hands_on_the_same_examples_at_every_step_whatever_it_retrieves(
         assert sorted(examples.frames[0, examples.mask[0], 0, 0, 0].tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "within another function"])
+@pytest.mark.parametrize("name", RETRIEVAL)
+def test_whether_examples_are_given_is_up_to_the_strategy_by_whatever_name(name, wrapped, monkeypatch):
+    strategy = RETRIEVAL[name]
+    if wrapped:
+        strategy = functools.wraps(strategy)(functools.partial(strategy))
+    monkeypatch.setattr(retrieval, "RETRIEVAL", dict(RETRIEVAL))
+    register_retrieval("another name")(strategy)
+    masks = []
+    for given in (name, strategy, "another name"):
+        world = SceneWorld(PoseGenerator(), 1, retrieval=given, num_context=2)
+        world.reset(0, torch.zeros(4, 48, 48, 3, dtype=torch.uint8), torch.ones(4, 48, 48), torch.zeros(4, 6), 90.0, 0)
+        masks.append(world.advance(torch.zeros(1, 4)).context.examples.mask)
+    assert torch.equal(masks[1], masks[0]) and torch.equal(masks[2], masks[0])
+    assert bool(masks[0].any()) == name.startswith("fov")
+
+
+def test_a_strategy_of_ones_own_has_examples_unless_it_forgets(monkeypatch):
+    monkeypatch.setattr(retrieval, "RETRIEVAL", dict(RETRIEVAL))
+
+    @register_retrieval("newest")
+    def newest(query):
+        return query.lengths[:, None] - 1
+
+    @register_retrieval("newest alone", forgets=True)
+    def alone(query):
+        return query.lengths[:, None] - 1
+
+    assert [retrieval.forgets(one) for one in ("newest", newest, "newest alone", alone)] == [False, False, True, True]
+
+
 def test_examples_are_those_of_what_opened_a_world_last_and_no_copy_carries_them():
     generator = Listening()
     world = SceneWorld(generator, num_context=2)
@@ -172,8 +206,11 @@ def test_examples_are_those_of_what_opened_a_world_last_and_no_copy_carries_them
 
 
 def the_oldest(query):
-    """A strategy of one's own."""
+    """A strategy of one's own, which shall forget all other frames."""
     return torch.zeros(len(query.lengths), query.num_context, dtype=torch.int64)
+
+
+the_oldest.forgets = True
 
 
 @pytest.mark.parametrize("retrieval", ["none", "recent", "first", "first_random", "random", the_oldest])
