@@ -1,5 +1,6 @@
 """The single environment: a face on a `SceneWorld` of one world; no mathematics of its own."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
 
 from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, batch_of_one
 from ctxmem_env.camera import DEFAULT_FOV
@@ -250,11 +252,12 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Open a world, see Starting State; ValueError for options that do not fit, and the present world stays."""
         start = check_start(self.settings, options)
-        super().reset(seed=seed)
+        random = (deepcopy(self.np_random), self._np_random_seed) if seed is None else seeding.np_random(seed)
         if self._world is None:
             self._world = open_worlds(self.settings, 1)
-        opening = draw_opening(self.settings, self._world, start, self.np_random)
+        opening = draw_opening(self.settings, self._world, start, random[0])
         opening.reset(self._world, self.settings.task, 0)
+        self._np_random, self._np_random_seed = random
         self._enter(opening.scenes, 0)
         self._track = Track()
         return self._see(

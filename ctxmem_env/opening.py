@@ -43,8 +43,8 @@ class Opening(NamedTuple):
 
     def reset(self, world: SceneWorld, task: Task, index: int) -> None:
         """Start one of the worlds over with it."""
-        task.begin(index, self.beginning, self.drawn)
         world.reset(index, self.frames, self.depth, self.poses, self.fov, self.seed, prompt=self.prompt)
+        task.begin(index, self.beginning, self.drawn)
 
 
 def open_worlds(settings: Settings, num_worlds: int, cameras: int = 1) -> SceneWorld:
@@ -88,14 +88,14 @@ def draw_openings(settings: Settings, world: SceneWorld, start: Start, rng: np.r
 
 def reset_shared(openings: Sequence[Opening], world: SceneWorld, task: Task) -> None:
     """Start a single world over whose cameras begin with these openings, and remember each frame once."""
-    for camera, opening in enumerate(openings):
-        task.begin(camera, opening.beginning, opening.drawn)
     first = openings[0]
     different = openings[:1] if first.scenes is None else openings
     frames, depth, poses = (torch.cat([opening[part] for opening in different]) for part in range(3))
     ends = [end - 1 for end in accumulate(len(opening.frames) for opening in different)]
     starts = [ends[min(camera, len(ends) - 1)] for camera in range(len(openings))]
     world.reset(0, frames, depth, poses, first.fov, first.seed, starts, first.prompt)
+    for camera, opening in enumerate(openings):
+        task.begin(camera, opening.beginning, opening.drawn)
 
 
 def draw_opening(
@@ -115,6 +115,11 @@ def draw_opening(
         with torch.no_grad():
             fov = torch.full((len(frames),), start.fov, device=world.device)
             estimated = world.generator.estimate_depth(frames, poses, fov)
+        if estimated.shape != frames.shape[:3] or not bool(estimated.isfinite().all()):
+            raise ValueError(
+                f"estimate_depth of the generator gave shape {tuple(estimated.shape)}, finite values "
+                f"{bool(estimated.isfinite().all())}; expected finite metres of shape {tuple(frames.shape[:3])}."
+            )
         depth = estimated if known is None else _fill(depth, known, estimated)
     if start.distance is not None:  # a picture alone has no scale
         depth = depth * (start.distance / depth.median())

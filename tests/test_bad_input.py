@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import ResetNeeded
 from PIL import Image
 
@@ -93,10 +94,23 @@ def test_bad_frame_sizes_are_refused(size):
 def test_bad_options_are_refused_and_the_episode_goes_on(options, message):
     env, undisturbed = make(), make()
     env.reset(seed=0), undisturbed.reset(seed=0)
-    with pytest.raises(ValueError, match=message):
-        env.reset(options=options)
+    for seed in (None, 5):
+        with pytest.raises(ValueError, match=message):
+            env.reset(seed=seed, options=options)
     for action in (1, 5):
         np.testing.assert_array_equal(env.step(action)[0], undisturbed.step(action)[0])
+    assert env.unwrapped.np_random_seed == 0
+    np.testing.assert_array_equal(env.reset()[0], undisturbed.reset()[0])
+
+
+@pytest.mark.parametrize("depth", [torch.full((1, 48, 48), torch.nan), torch.ones(1, 24, 24)], ids=["NaN", "too small"])
+def test_depth_that_is_none_is_refused_and_the_task_goes_on(depth, monkeypatch):
+    env, undisturbed = make(task="point_goal"), make(task="point_goal")
+    env.reset(seed=0), undisturbed.reset(seed=0)
+    monkeypatch.setattr(PoseGenerator, "estimate_depth", lambda *_: depth)
+    with pytest.raises(ValueError, match=r"estimate_depth of the generator gave shape .*; expected finite metres of"):
+        env.reset(options={"image": np.zeros((48, 48, 3), np.uint8)})
+    np.testing.assert_equal(env.step(1), undisturbed.step(1))
 
 
 def test_image_files_that_are_none_are_refused(tmp_path):

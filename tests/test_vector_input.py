@@ -129,6 +129,16 @@ def test_a_reset_that_is_refused_leaves_every_world_as_it_is(reset, message):
         assert_same(envs.step(np.full(N, FORWARD)), undisturbed.step(np.full(N, FORWARD)))
 
 
+def test_depth_that_is_none_leaves_the_worlds_before_it_as_they_are_too(monkeypatch):
+    envs, undisturbed = make_vec(task="point_goal"), make_vec(task="point_goal")
+    for each in (envs, undisturbed):
+        walk(each, steps=1)
+    monkeypatch.setattr(PoseGenerator, "estimate_depth", lambda *_: torch.full((1, 48, 48), torch.nan))
+    with pytest.raises(ValueError, match="world 2: estimate_depth of the generator gave shape"):
+        envs.reset(options={"worlds": [{"scene": 5}, {}, {"image": np.zeros((48, 48, 3), np.uint8)}]})
+    assert_same(envs.step(np.full(N, FORWARD)), undisturbed.step(np.full(N, FORWARD)))
+
+
 def test_true_scenes_refuse_photographs_for_any_world():
     envs, image = make_vec(env_id="CtxMemTrueScene-v0"), np.zeros((8, 8, 3), np.uint8)
     for options in ({"image": image}, {"worlds": [None, {"image": image}, None]}):
