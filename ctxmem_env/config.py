@@ -121,6 +121,13 @@ class TrainConfig:
                 f"checkpoint_every={self.checkpoint_every} is not a multiple of own_walk_session="
                 f"{self.own_walk_session}; walks that are under way are not kept, so a run could not go on as it was."
             )
+        fewest = -(-self.own_walk_session // 2)  # every other training step learns from such a walk
+        if 0 < self.own_walk_length < fewest:
+            raise ValueError(
+                f"own_walk_length={self.own_walk_length} is shorter than the {fewest} training steps that learn from "
+                f"such a walk with own_walk_session={self.own_walk_session}, each of which goes on by a step at least. "
+                "Raise the length or lower the session."
+            )
         if self.data.history == "packed" and self.self_context:
             raise ValueError(
                 f"self_context={self.self_context} with history='packed'; a frame that was painted anew would have all "

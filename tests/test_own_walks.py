@@ -135,3 +135,13 @@ def test_checkpoints_in_the_middle_of_a_walk_are_refused():
     message = r"checkpoint_every=7 is not a multiple of own_walk_session=6; walks .* are not kept"
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(WALKED, checkpoint_every=7)
+
+
+def test_walks_are_long_enough_for_every_step_that_learns_from_them(model):
+    shortest = walks(model, own_walk_length=3)
+    for step in (1, 3, 5):
+        shortest.batch(step)
+    assert shortest.now == 3
+    message = "own_walk_length=2 is shorter than the 3 training steps .* own_walk_session=6.* lower the session"
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(WALKED, own_walk_length=2)
