@@ -61,6 +61,15 @@ def test_a_saved_generator_comes_back(folder):
     assert not any(parameter.requires_grad for parameter in loaded.transformer.parameters())
 
 
+def test_a_folder_is_loaded_once_until_it_holds_other_weights(folder):
+    first = load_generator(str(folder), "cpu")
+    assert load_generator(str(folder), "cpu") is first
+    save_generator(tiny(seed=1), folder)
+    second = load_generator(str(folder), "cpu")
+    assert second.weights_sha256 == read_generator(folder).weights_sha256 != first.weights_sha256
+    assert load_generator(str(folder), "cpu") is second
+
+
 def test_weights_are_kept_in_half_precision_and_used_in_single(folder):
     assert {tensor.dtype for tensor in load_file(folder / WEIGHTS).values()} == {torch.float16}
     assert {tensor.dtype for tensor in read_generator(folder).transformer.state_dict().values()} == {torch.float32}

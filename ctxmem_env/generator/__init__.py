@@ -15,7 +15,10 @@ __all__ = [
 
 
 def load_generator(model: str, device: str = "auto") -> Generator:
-    """The generator called `model` (a packaged name, a folder, or "wan:" and one), loaded once a process and device."""
+    """The generator called `model` (a packaged name, a folder, or "wan:" and one), loaded once a process and device.
+
+    A folder whose weights are others by now, as training writes them, is loaded again.
+    """
     from ctxmem_env.generator.store import load_cached
 
     return load_cached(model, device)

@@ -1,6 +1,5 @@
 """Generators on disk: verified before they are loaded, loaded once for each process, replaced whole."""
 
-import functools
 import hashlib
 import json
 import shutil
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from ctxmem_env.atomic import whole_folder
 from ctxmem_env.device import fast_dtype, resolve_device
 from ctxmem_env.errors import check_integer
-from ctxmem_env.generator.locate import CONFIG, find_generator
+from ctxmem_env.generator.locate import CONFIG, find_generator, weights_checksum
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.protocol import Generator
 from ctxmem_env.generator.transformer import SceneTransformer
@@ -20,6 +19,7 @@ from ctxmem_env.generator.wan.folders import PREFIX
 
 _CHECKSUMS = "checksums.json"
 _WEIGHTS = Path("transformer") / "diffusion_pytorch_model.safetensors"
+_loaded: dict[tuple[str, str], tuple[str | None, Generator]] = {}  # by name and device: checksum, generator
 
 
 def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
@@ -101,9 +101,20 @@ def _read_json(folder: Path, name: str | Path) -> dict:
         raise ValueError(f"model={str(folder)!r}: {name} cannot be read ({error}); fetch it again") from error
 
 
-@functools.cache
 def load_cached(model: str, device: str) -> Generator:
-    """The generator called `model` on `device`, loaded once, in the precision that is fast there."""
+    """The generator called `model` on `device`, in the precision that is fast there.
+
+    Loaded once, but for a folder of other weights than before, as training writes them.
+    """
+    # A hub id names what was fetched; to look there again is to ask the network.
+    sums = weights_checksum(model) if Path(model).is_dir() else None
+    kept = _loaded.get((model, device))
+    if kept is None or kept[0] != sums:
+        kept = _loaded[model, device] = sums, _load(model, device)
+    return kept[1]
+
+
+def _load(model: str, device: str) -> Generator:
     place = resolve_device(device)
     if model.startswith(PREFIX):
         from ctxmem_env.generator.wan.store import load_wan
