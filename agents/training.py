@@ -74,10 +74,10 @@ class Progress(BaseCallback):
             names = self.episodes[0]
             line |= {name: sum(one[name] for one in self.episodes) / len(self.episodes) for name in names}
             line["episodes"], self.episodes = len(self.episodes), []
-        with open(self.out / "curve.jsonl", "a") as curve:
-            curve.write(json.dumps(line) + "\n")
         with open_whole(self.out / f"{self.num_timesteps}.zip") as file:
             self.model.save(file)
+        with open(self.out / "curve.jsonl", "a") as curve:
+            curve.write(json.dumps(line) + "\n")
         if isinstance(self.model, PPO) and isinstance(self.model.action_space, spaces.Discrete):
             policy = export_policy(self.model, self.task, self.facts | {"steps": self.num_timesteps})
             save_policy(policy, self.out / f"{self.num_timesteps}.safetensors")
@@ -149,9 +149,12 @@ def open_model(
     if not zipfile.is_zipfile(path):
         raise ValueError(f"checkpoint {path} is damaged; remove it to go on from the one before.")
     try:
-        return algorithm.load(path, env=env, device="cpu")
+        model = algorithm.load(path, env=env, device="cpu")
     except ValueError as error:  # of spaces that differ
         raise ValueError(f"checkpoint {path} does not fit: {error}; choose another --out.") from error
+    # With the seed it began with a run that goes on would see the episodes of its beginning once more.
+    model.set_random_seed(config.seed + model.num_timesteps)
+    return model
 
 
 def learn(model: BaseAlgorithm, steps: int, progress: Progress, quiet: bool) -> bool:

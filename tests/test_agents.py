@@ -60,6 +60,21 @@ def test_a_run_goes_on_from_its_last_checkpoint(training, args):
     assert train(training, args)["steps"] == 32  # nothing is left to do
 
 
+def test_a_run_that_goes_on_does_not_see_its_first_episodes_again(training, args, monkeypatch):
+    step, places = training.Progress._on_step, []
+
+    def watch(progress):
+        places.append(np.stack([info["pose"] for info in progress.locals["infos"]]))
+        return step(progress)
+
+    monkeypatch.setattr(training.Progress, "_on_step", watch)
+    train(training, args, steps=16)
+    train(training, args)
+    first, second = np.stack(places[:8]), np.stack(places[8:])
+    assert len(first) == len(second) == 8
+    assert np.linalg.norm(first[0, :, :2] - second[0, :, :2], axis=-1).min() > 0.5  # a step is 0.25 m
+
+
 def test_an_interrupted_run_keeps_what_it_learned(training, args, monkeypatch):
     step = training.Progress._on_step
 
