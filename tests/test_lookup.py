@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from walls import FOV, SIZE, everything, memory, splat, wall
 
-from ctxmem_env.camera import camera_to_world, cameras_at
+from ctxmem_env.camera import camera_to_world, cameras_at, move
 from ctxmem_env.generator import points
 from ctxmem_env.generator import splat as throwing
 from ctxmem_env.generator.attention import relative_cameras
@@ -38,11 +39,31 @@ def true_views():
     return to_float(frames), depth, poses[None]
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 @pytest.mark.parametrize("size", [1, 3, 5, 11, 23])
-def test_squares_of_points_are_those_of_a_pooling_layer(size):
-    images = torch.randint(1000, (2, 3, 17, 30), generator=torch.Generator().manual_seed(size), dtype=torch.int32)
+def test_squares_of_points_are_those_of_a_pooling_layer(size, dtype):
+    images = torch.randint(1000, (2, 3, 17, 30), generator=torch.Generator().manual_seed(size), dtype=dtype)
     pooled = -torch.nn.functional.max_pool2d(-images.double(), size, stride=1, padding=size // 2)
-    assert torch.equal(points.least_around(images, size), pooled.int())
+    assert torch.equal(points.least_around(images, size), pooled.to(dtype))
+
+
+def test_what_is_thrown_does_not_depend_on_how_many_empty_slots_there_are(true_views):
+    """As long as keys are integers of the same kind, and where there are so many points that they are longer ones."""
+    _, depth, poses = true_views
+    few, many = (points._key_layout(slots * SIZE * SIZE)[0] for slots in (4, 300))
+    assert (few, many) == (torch.int32, torch.int64)
+    ahead = move(poses[:, -1], torch.tensor([1.0, 0.0, 0.0, 0.0]))[:, None]  # surfaces that have come nearer
+
+    def nearest(slots):
+        empty = slots - depth.shape[1]
+        wide = F.pad(depth, [0] * 4 + [0, empty], value=1.0)
+        where = F.pad(poses, [0, 0, 0, empty])
+        mask = torch.arange(slots)[None] < depth.shape[1]
+        thrown = points.project_points(wide, cameras_at(where, FOV), mask, cameras_at(ahead, FOV), None)
+        return points.nearest_of(thrown, (SIZE, SIZE))
+
+    assert (nearest(4) >= 0).float().mean() > 0.9
+    assert (nearest(300) == nearest(4)).float().mean() > 0.999  # depths are told apart a little more finely
 
 
 def extend(frames, depth, context_poses, mask, poses, fov):

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ctxmem_env.camera import Cameras, rays_of
@@ -107,7 +106,12 @@ def least_around(images: Tensor, size: int) -> Tensor:
 
     Windows that overlap are joined, which takes log2(size) passes; a pooling layer takes `size`.
     """
-    images = F.pad(images, [size // 2] * 4, value=torch.iinfo(images.dtype).max) if size > 1 else images
+    if size > 1:  # a value that pads is a double, in which the greatest int64 does not fit
+        reach = size // 2
+        height, width = (extent + 2 * reach for extent in images.shape[-2:])
+        wide = images.new_full((*images.shape[:-2], height, width), torch.iinfo(images.dtype).max)
+        wide[..., reach:-reach, reach:-reach] = images
+        images = wide
     for dim in (-1, -2):
         joined = 1
         while joined < size:
