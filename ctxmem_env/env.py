@@ -141,7 +141,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
 
     | Option  | Meaning                                                                                        |
     |---------|------------------------------------------------------------------------------------------------|
-    | `scene` | int: seed of a rendered scene, 0 to 999,999 (training), 1,000,000 to 1,000,999 (validation) or 2,000,000 to 2,000,999 (test), see `ctxmem_env.scenes.SPLITS`; str: a style, one of `ctxmem_env.scenes.STYLES`, with a seed drawn at random. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
+    | `scene` | int: seed of a rendered scene, 0 to 999,999 (training), 1,000,000 to 1,000,999 (validation) or 2,000,000 to 2,000,999 (test), see `ctxmem_env.scenes.SPLITS`; `"train"`, `"validation"`, `"test"` or a list of seeds: one of these, drawn at random; another str: a style, one of `ctxmem_env.scenes.STYLES`, with a seed drawn from the training split. Its renderer paints the tour and the first frame (see `seed_depth`) and is not called again |
     | `image` | path, PIL image or uint8 array: the middle of this picture is the first frame; what it shows beside the middle is remembered too |
     | `capture` | path of a folder with posed pictures (`ctxmem_env.captures`): they are remembered with their poses, and their depth where the capture brings it; the camera stands at the last one. Positions without a known scale get a median distance of 1.5 m from their mean, which lies 1.5 m above the ground |
     | `distance` | of what an image shows, its median in metres, which sets the scale of the world. Default: as the model estimates it |
@@ -151,7 +151,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `prompt` | what the world is to show, in words, where the model takes text (`wan:`); `set_prompt` says something else in mid-episode. The look of a scene is chosen by its style |
     | `goal`  | of point_goal, (x, y) in metres; of image_goal, the pose of a true frame of the scene. Default: drawn |
 
-    Without `scene`, `image` and `capture` a scene is drawn from the training split. All randomness comes from `seed`:
+    Without `scene`, `image` and `capture` a scene is drawn from the training split. Options hold for one episode; the
+    argument `reset_options` has those of every episode, for resets that are given none or others. All randomness comes from `seed`:
     the same seed, options and actions give the same frames.
 
     ## Episode End
@@ -170,7 +171,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `actions`         | str             | `"discrete"` | See Action Space                                              |
     | `observation`     | str             | `"rgb"`      | See Observation Space                                         |
     | `retrieval`       | str or callable | `"fov"`      | How context is chosen: `fov`, `fov_rays` (the paper's rule), `fov_random`, `fov_non_adjacent`, `fov_far`, `random`, `first_random`, `recent`, `first`, `none`, or a `ctxmem_env.retrieval.RetrievalStrategy` |
-    | `num_context`     | int             | `8`          | Context slots k                                               |
+    | `num_context`     | int             | `8`          | Context slots k; each takes time, also one that stays empty   |
     | `memory_capacity` | int or None     | `None`       | Frames that are remembered; None: all                         |
     | `eviction`        | str             | `"coverage"` | Which frame is forgotten when one more comes than `memory_capacity`: `"coverage"`, the one whose view the others cover best; `"oldest"`; `"reservoir"`, one at random |
     | `num_steps`       | int or None     | `None`       | Denoising steps; None: the model's default                    |
@@ -184,6 +185,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `seed_depth`      | str             | `"exact"`    | Depth of a scene's tour and first frame: `"exact"`, as from an RGB-D camera, or `"estimated"` by the model, as that of a photograph always is |
     | `device`          | str             | `"auto"`     | A torch device; auto: CUDA where there is one                 |
     | `render_mode`     | str or None     | `None`       | `"rgb_array"` or `"human"`: a panel of the frame, the retrieved frames and a map |
+    | `reset_options`   | dict or None    | `None`       | Options of every reset, those of autoresets too, as `{"scene": "test"}`; an option that a reset is given goes before its own |
 
     ## Version History
 
@@ -215,6 +217,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         seed_depth: str = "exact",
         device: str = "auto",
         render_mode: str | None = None,
+        reset_options: dict[str, Any] | None = None,
     ):
         self.settings = check_settings(
             model=model,
@@ -237,6 +240,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
             seed_depth=seed_depth,
             device=device,
             render_mode=render_mode,
+            reset_options=reset_options,
             render_modes=self.metadata["render_modes"],
         )
         self.render_mode = render_mode

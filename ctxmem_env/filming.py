@@ -29,10 +29,10 @@ class TrueViews:
         options: those of the reset.
     """
 
-    def __init__(self, settings: Settings, random: np.random.Generator, options: dict[str, Any] | None):
+    def __init__(self, settings: Settings, random: np.random.Generator, options: dict[str, Any]):
         env = TrueSceneEnv(settings.height, settings.width, tour=settings.tour, fov=settings.fov)
         env.np_random = random
-        others = {name: value for name, value in (options or {}).items() if name not in ("goal", "prompt")}
+        others = {name: value for name, value in options.items() if name not in ("goal", "prompt")}
         env.reset(options=others)
         self._scenes, self._fov = env.world.generator.scenes, env.world.fov
         self._size = settings.height, settings.width
@@ -73,10 +73,11 @@ class Filmed(gym.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         bare = self.unwrapped
+        given = bare.settings.reset_options | (options or {})
         random = deepcopy(bare.np_random) if seed is None else gym.utils.seeding.np_random(seed)[0]
         result = self.env.reset(seed=seed, options=options)
-        scene = not any((options or {}).get(name) is not None for name in ("image", "capture"))
-        self._truth = TrueViews(bare.settings, random, options) if self._wanted and scene else None
+        scene = not any(given.get(name) is not None for name in ("image", "capture"))
+        self._truth = TrueViews(bare.settings, random, given) if self._wanted and scene else None
         self.likeness = []
         return result
 

@@ -22,6 +22,7 @@ from ctxmem_env.world import SceneWorld
 
 _BYTES_A_PIXEL = 5  # of a remembered frame: three of colour, two of depth
 # How torch says on a CPU that memory is full; there it has no type of its own for that.
+_MOST_SCENES = len(SPLITS["train"])  # from which one is drawn
 _FULL = ("can't allocate memory", "not enough memory", "size calculation overflowed")
 
 
@@ -106,7 +107,7 @@ def draw_opening(
     scene: the one to begin in; None: the one that `start` asks for.
     """
     # Both are drawn whatever the options are, so that these do not shift the randomness that follows.
-    scene_seed = SPLITS["train"][int(rng.integers(len(SPLITS["train"])))]
+    scene_seed = start.seeds[int(rng.integers(_MOST_SCENES)) * len(start.seeds) // _MOST_SCENES]
     world_seed = int(rng.integers(2**31))
     size = settings.height, settings.width
     frames, depth, poses, scenes = first_frames(start, scene_seed, rng, *size, world.device, scene)

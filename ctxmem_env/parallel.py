@@ -77,7 +77,7 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         arguments = inspect.signature(GenerativeSceneEnv).bind(**kwargs)
         arguments.apply_defaults()
         self.settings = check_settings(**arguments.arguments, render_modes=self.metadata["render_modes"])
-        self._check_room(self.settings.tour)
+        self._check_room(self.settings.start.tour)
         self.render_mode = self.settings.render_mode
         self.possible_agents = [f"camera_{i}" for i in range(self._cameras)]
         self.agents: list[str] = []

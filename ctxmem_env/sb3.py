@@ -52,7 +52,8 @@ def make_sb3_vec_env(
         seed: world i begins with seed + i, at least 0; None: at random.
         monitor_dir: folder for a log of episodes, monitor.csv; None: no log.
         env_kwargs: of `GenerativeSceneVectorEnv` or `TrueSceneVectorEnv`, besides `num_envs`, `autoreset_mode` and
-            `array`, which Stable-Baselines3 settles; `render_mode` is "rgb_array" unless given.
+            `array`, which Stable-Baselines3 settles; `render_mode` is "rgb_array" unless given. With
+            `reset_options={"scene": "test"}` all episodes are in scenes of the test split, for an `EvalCallback`, say.
         monitor_kwargs: of `stable_baselines3.common.vec_env.VecMonitor`, besides `venv` and `filename`.
 
     Raises:

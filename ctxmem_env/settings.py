@@ -1,7 +1,7 @@
 """The arguments that the faces of a world share, checked, and the spaces that follow from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Settings:
     """The arguments of `GenerativeSceneEnv`, checked. Height and width, in pixels, are those of the model's frames.
 
     takes_text: whether the model can be told in words what to show.
+    reset_options: of every reset, in place of those that it is not given; start: what these alone ask for.
     of_worlds: those by which an open world goes on, as JSON types; environments that share them agree on its course.
     """
 
@@ -53,6 +54,8 @@ class Settings:
     device: str
     render_mode: str | None
     of_worlds: dict[str, Any]
+    reset_options: dict[str, Any]
+    start: Start | None = None
 
     @property
     def clearance(self) -> float:
@@ -82,6 +85,7 @@ def check_settings(
     seed_depth: str,
     device: str,
     render_mode: str | None,
+    reset_options: dict[str, Any] | None,
     render_modes: Sequence[str],
 ) -> Settings:
     """The settings of arguments as `GenerativeSceneEnv` has them; ValueError for the first that does not fit.
@@ -115,7 +119,7 @@ def check_settings(
                 f"{_tell(model)} predicts no depth, so nothing stops the camera; collisions=False says the same."
             )
             dynamics = None
-    return Settings(
+    settings = Settings(
         model=model,
         height=traits.height,
         width=traits.width,
@@ -150,11 +154,21 @@ def check_settings(
             "body_radius": float(body_radius),
             "sliding": bool(sliding),
         },
+        reset_options={},
     )
+    start = check_start(settings, reset_options)
+    return replace(settings, reset_options=dict(reset_options or {}), start=start)
 
 
 def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
-    """The start of one world that reset options ask for; ValueError for options that do not fit."""
+    """The start of one world that reset options ask for, and where they are silent those of every reset.
+
+    ValueError for options that do not fit.
+    """
+    if not options and isinstance(options, dict | None) and settings.start is not None:
+        return settings.start
+    if isinstance(options, dict):
+        options = settings.reset_options | options
     start = parse_start(options, settings.height, settings.width, settings.tour, settings.fov)
     _check_tour(start.tour, settings.memory_capacity)
     _check_goal(start, settings.task)

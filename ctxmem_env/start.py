@@ -1,6 +1,7 @@
 """What a world starts from: the options of `reset`, checked, and photographs and captures as first frames."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from ctxmem_env.camera import MAX_PITCH
 from ctxmem_env.captures import Remembered, open_capture, remember
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.photograph import open_image, views
-from ctxmem_env.scenes import STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
+from ctxmem_env.scenes import SPLITS, STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
 OPTIONS = ("scene", "image", "capture", "distance", "tour", "pose", "fov", "goal", "prompt")
 EYE_HEIGHT = 1.5  # metres
@@ -24,13 +25,13 @@ START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a milli
 class Start:
     """A checked start. Of `scene`, `image` and `remembered` at most one is given; none means a scene drawn at random.
 
-    scene: seed or style name; image: a picture of any size; distance: of what it shows, its median in metres, None for
-    the model's estimate; tour: number of frames remembered before the first one; pose: (x, y, z, yaw, pitch, roll) in
-    metres and radians; fov: of a frame, in degrees; goal: as the task has it; remembered: frames of a capture; prompt:
-    what the world is to show, in words, None where nothing is said.
+    scene: seed, style name, or seeds from which one is drawn; image: a picture of any size; distance: of what it shows,
+    its median in metres, None for the model's estimate; tour: number of frames remembered before the first one; pose:
+    (x, y, z, yaw, pitch, roll) in metres and radians; fov: of a frame, in degrees; goal: as the task has it;
+    remembered: frames of a capture; prompt: what the world is to show, in words, None where nothing is said.
     """
 
-    scene: int | str | None
+    scene: int | str | Sequence[int] | None
     image: Image.Image | None
     distance: float | None
     tour: int
@@ -39,6 +40,11 @@ class Start:
     goal: tuple[float, ...] | None = None
     remembered: Remembered | None = None
     prompt: str | None = None
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Those from which the seed of a scene is drawn, unless `scene` is one."""
+        return self.scene if isinstance(self.scene, range | tuple) else SPLITS["train"]
 
 
 def parse_start(options: dict | None, height: int, width: int, tour: int, fov: float) -> Start:
@@ -115,7 +121,8 @@ def first_frames(
         poses = torch.tensor([start.pose], dtype=torch.float32).repeat(len(turns), 1)
         poses[:, 3:5] += torch.tensor(turns)
         return frames.to(device), None, poses.to(device), None
-    seed, style = (start.scene, None) if isinstance(start.scene, int) else (scene_seed, start.scene)
+    seed = start.scene if isinstance(start.scene, int) else scene_seed
+    style = start.scene if isinstance(start.scene, str) else None
     scene = build_scene(seed, style) if scene is None else scene
     if start.pose is None:
         pose = spawn(scene, rng)
@@ -147,16 +154,26 @@ def check_distance(argument: str, distance: object) -> float:
     return float(distance)
 
 
-def _check_scene(scene: object) -> int | str:
+def _check_scene(scene: object) -> int | str | Sequence[int]:
     if isinstance(scene, str):
+        if scene in SPLITS:
+            return SPLITS[scene]
         if scene not in STYLES:
-            raise unknown_name("options['scene']", scene, STYLES)
+            raise unknown_name("options['scene']", scene, (*SPLITS, *STYLES))
         return scene
-    seed = check_integer("options['scene']", scene, 0)
+    if isinstance(scene, range | list | tuple) or (isinstance(scene, np.ndarray) and scene.ndim == 1):
+        if len(scene) == 0:
+            raise ValueError(f"options['scene']={scene!r} is empty; expected seeds of scenes, from which one is drawn.")
+        return tuple(_check_seed(f"options['scene'][{i}]", seed) for i, seed in enumerate(scene))
+    return _check_seed("options['scene']", scene)
+
+
+def _check_seed(argument: str, seed: object) -> int:
+    seed = check_integer(argument, seed, 0)
     try:
         split_of(seed)
     except ValueError as error:
-        raise ValueError(f"options['scene']={seed}: {error}") from None
+        raise ValueError(f"{argument}={seed}: {error}") from None
     return seed
 
 

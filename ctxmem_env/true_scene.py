@@ -81,12 +81,7 @@ class TrueScenes:
     def reset(self, seed=None, options: dict | None = None):
         shared = options if isinstance(options, dict) else {}
         each = shared.get("worlds") if isinstance(shared.get("worlds"), list) else []
-        for name, what in (("image", "photograph"), ("capture", "capture")):
-            if any(isinstance(one, dict) and one.get(name) is not None for one in (shared, *each)):
-                raise ValueError(
-                    f"options[{name!r}] was given, but a {what} has no true scene behind it; use options['scene'], or "
-                    f"open the {what} with CtxMemScene-v0."
-                )
+        _refuse_pictures(shared, *each)
         return super().reset(seed=seed, options=options)
 
     @property
@@ -147,6 +142,15 @@ class TrueSceneVectorEnv(TrueScenes, GenerativeSceneVectorEnv):
         self.settings = with_the_scene(self.settings)
 
 
+def _refuse_pictures(*options: object) -> None:
+    for name, what in (("image", "photograph"), ("capture", "capture")):
+        if any(isinstance(one, dict) and one.get(name) is not None for one in options):
+            raise ValueError(
+                f"options[{name!r}] was given, but a {what} has no true scene behind it; use options['scene'], or "
+                f"open the {what} with CtxMemScene-v0."
+            )
+
+
 def without_model(kwargs: dict[str, Any]) -> dict[str, Any]:
     """`kwargs` without those that are for a model; ValueError where one of them asks for something."""
     for name in _OF_MODELS:
@@ -160,6 +164,7 @@ def without_model(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def with_the_scene(settings: Settings) -> Settings:
     """With surfaces and depth of the scene itself. A generator that knows no scene yet cannot estimate its depth."""
+    _refuse_pictures(settings.reset_options)
     seen = settings.dynamics
     dynamics = None if seen is None else SceneSurfaces(settings.model, seen.radius, seen.sliding)
     return replace(settings, seed_depth="exact", dynamics=dynamics)
