@@ -106,6 +106,20 @@ def test_a_file_may_say_that_its_axes_and_scale_are_to_stay(capture):
     same_poses(open_capture(capture).poses, path())
 
 
+@pytest.mark.parametrize("frames", [[0], [3], [0, 1, 2, 4]])
+def test_positions_beside_depth_files_are_metres_even_where_some_pictures_have_none(capture, frames):
+    def thinned(content):
+        del content["auto_scale_poses_override"]
+        for i, frame in enumerate(content["frames"]):
+            if i not in frames:
+                del frame["depth_file_path"]
+
+    edit(capture, thinned)
+    found = open_capture(capture)
+    assert [i for i, shot in enumerate(found.shots) if shot.depth is not None] == frames
+    same_poses(found.poses, path())
+
+
 def test_cameras_at_one_place_keep_it_and_cameras_upside_down_are_righted(tmp_path):
     poses = np.zeros((4, 6))
     poses[:, 3], poses[:, 5] = [0, 1, 2, 3], math.pi

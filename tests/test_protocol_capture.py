@@ -74,6 +74,15 @@ def test_depth_is_estimated_where_a_capture_does_not_bring_all_of_it(capture):
     assert (capture_walks(found, 4, generator).depth[0, :9] == 7.0).all()
 
 
+def test_depth_of_a_picture_that_is_left_out_changes_nothing(capture):
+    generator, found = PoseGenerator(SIZE, SIZE), find_captures(capture)[0]
+    edit(capture, lambda content: content.pop("auto_scale_poses_override"))
+    whole = capture_walks(found, 4, generator)
+    edit(capture, lambda content: content["frames"][2].pop("depth_file_path"))
+    part = capture_walks(found, 4, generator)
+    assert torch.equal(part.poses, whole.poses) and torch.equal(part.depth[:, :9], whole.depth[:, :9])
+
+
 def test_a_painter_that_knows_the_truth_is_told_from_a_copy(capture):
     generator = PoseGenerator(SIZE, SIZE)
     walks = capture_walks(find_captures(capture)[0], 4, generator)

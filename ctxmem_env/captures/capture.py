@@ -27,7 +27,8 @@ class Shot:
     """One picture of a capture; nothing of it was opened yet.
 
     picture is a file of one picture, or a video of which this is frame `number`, counted from 0. entry names it in
-    errors; depth is a PNG file of 16 bits, millimetres along the viewing axis, 0 where unknown.
+    errors; depth is a PNG file of 16 bits, millimetres along the viewing axis, 0 where unknown. A reader that gives it
+    for any picture gives positions in metres for all.
     """
 
     picture: Path

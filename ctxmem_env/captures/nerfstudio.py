@@ -2,7 +2,8 @@
 
 Lenses are given for the file or for single frames, as fl_x, fl_y, cx, cy, w and h, or as camera_angle_x in radians;
 k1, k2, p1 and p2 are undistorted. "orientation_override": "none" says that Z points up already, and
-"auto_scale_poses_override": false or depth files that positions are metres; otherwise `capture.upright` finds both.
+"auto_scale_poses_override": false that positions are metres, and so do depth files, even of some frames alone, for
+these are in millimetres of the same world; otherwise `capture.upright` finds both.
 """
 
 import math
@@ -68,7 +69,8 @@ class NerfstudioReader:
                 "Of matrices in the axes of OpenCV change the sign of columns 1 and 2."
             )
         matrices[:, :3, 1:3] *= -1  # OpenGL looks along -z, and its y points up
-        metric = content.get("auto_scale_poses_override") is False or all(shot.depth is not None for shot in shots)
+        # Any, not all: whoever takes some of the pictures may find depth for each of these, beside scaled positions.
+        metric = content.get("auto_scale_poses_override") is False or any(shot.depth is not None for shot in shots)
         return Capture(shots, upright(matrices, turn, metric))
 
 
