@@ -58,6 +58,15 @@ def test_frames_from_one_place_keep_their_estimate_to_the_bit():
     assert torch.equal(refine_depth(frames, estimate, poses, FOV), estimate)
 
 
+def test_many_frames_from_one_place_far_from_the_origin_keep_their_estimate_to_the_bit():
+    frames, poses = (part.repeat(6, *[1] * (part.dim() - 1)) for part in wall(2.0, step=0.0))
+    rng = torch.Generator().manual_seed(0)
+    poses[:, :3] = torch.tensor([5000.3, 7000.7, 1.5]) + 0.003 * torch.randn(30, 3, generator=rng)
+    poses[:, 3] = 0.1 * torch.arange(30)
+    estimate = torch.rand(30, SIZE, SIZE, generator=rng) + 1
+    assert torch.equal(refine_depth(frames, estimate, poses, FOV[:1].expand(30)), estimate)
+
+
 def test_what_is_further_than_all_depths_that_are_tried_keeps_its_estimate():
     far = 3 * FURTHEST
     frames, poses = wall(far, plain=True)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctxmem_env.camera import camera_to_world, focal, full_precision, invert_rigid, pixel_rays
-from ctxmem_env.generator.stereo import BASELINE
+from ctxmem_env.generator.stereo import BASELINE, EXACT
 from ctxmem_env.half_file import load_half
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "frame_depth" / "frame_depth.safetensors"
@@ -22,7 +22,6 @@ SIZE = 64  # pixels of a side; frames of another size are resized, and so is the
 WIDTHS, HEADS, LAYERS = (24, 48, 96, 192), 4, 3  # channels at 64, 32, 16 and 8 pixels a side, and of attention there
 _FINER = 4.0  # radians a radian: two rays are told apart better by sines that turn faster than they do
 _TYPICAL = 1.1  # mean log depth of true frames
-_EXACT = "donot_use_mm_for_euclid_dist"  # the faster way subtracts squares, and loses centimetres far from the origin
 _SHAPE = 0.3  # by which frames that overlap differ in log depth where as a whole they agree
 
 
@@ -59,7 +58,7 @@ class FrameDepth(nn.Module):
 
     def forward(self, pictures: Tensor, spread: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
         scenes, views = pictures.shape[:2]
-        together = torch.cdist(poses[..., :3], poses[..., :3], compute_mode=_EXACT) <= BASELINE
+        together = torch.cdist(poses[..., :3], poses[..., :3], compute_mode=EXACT) <= BASELINE
         rays = _rays(poses, spread).flatten(1, 2)
         pictures, spread = pictures.flatten(0, 1), spread.flatten(0, 1)
         x = F.silu(self.stem(torch.cat([pictures, _directions(spread, SIZE)], dim=1)))
