@@ -101,7 +101,7 @@ def draw_seen_place(beginning: Beginning, rng: np.random.Generator) -> tuple[flo
     farthest place that was drawn is taken, at last the start.
     """
     start = beginning.poses[-1, :2].cpu()
-    best = (float(start[0]), float(start[1]), 0.0)
+    best, farthest = (float(start[0]), float(start[1]), 0.0), 0.0
     reach, direction = _reach(beginning)
     eyes = beginning.poses[:, :2].cpu()
     for _ in range(_DRAWS):
@@ -112,11 +112,11 @@ def draw_seen_place(beginning: Beginning, rng: np.random.Generator) -> tuple[flo
             continue
         place = eyes[frame] + direction[frame, column] * min(room, _FARTHEST) * share
         straight = float((place - start).norm())
-        if straight <= min(best[2], _NEAREST) or straight > _FARTHEST or not beginning.place.free(*place.tolist()):
+        if not farthest < straight <= _FARTHEST or not beginning.place.free(*place.tolist()):
             continue
         way = beginning.place.way(start, place)
         if math.isfinite(way):
-            best = (float(place[0]), float(place[1]), way)
+            best, farthest = (float(place[0]), float(place[1]), way), straight
             if straight >= _NEAREST:
                 break
     return best
