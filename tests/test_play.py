@@ -1,5 +1,7 @@
 """The window: keys and mouse move the camera, and the pixels show it."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,15 @@ def test_a_video_that_cannot_be_written_is_told_and_the_walk_goes_on(player, tmp
     one = player(env="true")
     press("v"), one.tick(), press("w"), one.tick(), press("v"), one.tick()
     assert one.videos == [] and one._note.startswith("the video could not be saved: ")
+    press("w"), one.tick()
+    assert one.steps == 2
+
+
+def test_a_video_that_lacks_its_library_is_told_and_the_walk_goes_on(player, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moviepy.video.io.ffmpeg_writer", None)
+    one = player(env="true")
+    press("v"), one.tick(), press("w"), one.tick(), press("v"), one.tick()
+    assert one.videos == [] and one._note.startswith("the video could not be saved: ") and "moviepy" in one._note
     press("w"), one.tick()
     assert one.steps == 2
 

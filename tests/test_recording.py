@@ -3,13 +3,15 @@
 import io
 import re
 import subprocess
+import sys
+import weakref
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
 
-from ctxmem_env.recording import View, draw_panel, write_video
+from ctxmem_env.recording import LiveVideo, View, draw_panel, write_video
 from ctxmem_env.recording.drawing import CAMERA
 
 
@@ -165,3 +167,18 @@ def test_bad_videos_are_refused_and_leave_the_old_file(tmp_path):
         write_video(tmp_path / "walk.avi", pictures(2))
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["walk.mp4"]
+
+
+def test_whatever_ends_a_live_video_early_is_raised_and_nothing_is_kept_for_it_any_more(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moviepy.video.io.ffmpeg_writer", None)  # as where moviepy is broken
+    video = LiveVideo(tmp_path / "walk.mp4", fps=5)
+    for picture in pictures(10):
+        video.add(picture)
+    video._thread.join(60)
+    later = [weakref.ref(picture) for picture in pictures(10) if video.add(picture) is None]
+    del picture
+    assert not any(reference() is not None for reference in later)
+    assert video._queue.qsize() <= 1  # a picture that came while it failed
+    with pytest.raises(ImportError, match="moviepy"):
+        video.finish()
+    assert not any(tmp_path.iterdir())

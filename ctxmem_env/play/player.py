@@ -161,7 +161,7 @@ class Player:
             try:
                 self.videos.append(str(video.finish()))
                 self._note = f"saved {video.path}"
-            except (OSError, ValueError) as error:  # no reason to end the walk
+            except Exception as error:  # whatever it is, no reason to end the walk
                 self._note = f"the video could not be saved: {error}"
             logger.info(self._note)
 

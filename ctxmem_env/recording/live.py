@@ -24,12 +24,13 @@ class LiveVideo:
         self._thread.start()
 
     def add(self, picture: np.ndarray) -> None:
-        """One more picture, uint8 (height, width, 3); it must not change any more."""
+        """One more picture, uint8 (height, width, 3); it must not change any more. None is kept once writing failed."""
         self.pictures += 1
-        self._queue.put(picture)
+        if self._error is None:
+            self._queue.put(picture)
 
     def finish(self) -> Path:
-        """Ends the video; raises what went wrong while it was written."""
+        """Ends the video; raises what went wrong while it was written, OSError and ValueError as in `write_video`."""
         self._queue.put(None)
         self._thread.join()
         if self._error is not None:
@@ -39,8 +40,10 @@ class LiveVideo:
     def _write(self, fps: float) -> None:
         try:
             write_video(self.path, self._pictures(), fps)
-        except (OSError, ValueError) as error:
+        except BaseException as error:  # of a thread nobody else would hear of it
             self._error = error
+            while not self._queue.empty():
+                self._queue.get()
 
     def _pictures(self) -> Iterator[np.ndarray]:
         while (picture := self._queue.get()) is not None:
