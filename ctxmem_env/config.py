@@ -13,6 +13,7 @@ from ctxmem_env.errors import check_integer, unknown_name
 PRECISIONS = ("auto", "bfloat16", "float32")
 OVERLAPS = ("recomputed", "labels")
 HISTORIES = ("whole", "packed")
+MAX_SEED = 2**32 - 1  # PyTorch seeds with 64 bits: the upper half is the run's, the lower half tells the step
 _LONGEST, _MOST_BRACKETS = 100_000, 500  # of a file
 
 
@@ -112,7 +113,7 @@ class TrainConfig:
     data: DataConfig = DataConfig()
 
     def __post_init__(self) -> None:
-        check_integer("seed", self.seed, 0)
+        check_integer("seed", self.seed, 0, MAX_SEED)
         counts = ("num_steps", "warmup_steps", "threads", "validate_every", "validation_scenes", "checkpoint_every")
         for name in (*counts, "self_context_generations", "own_walk_session"):
             check_integer(name, getattr(self, name), 1)

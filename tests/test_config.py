@@ -61,7 +61,8 @@ def test_a_config_cannot_be_changed_once_it_is_made():
         (["num_steps"], r"file: expected a mapping of names to values, got list"),
         ({"precision": "bfloat"}, r"file: precision='bfloat' is unknown\. Did you mean 'bfloat16'\?"),
         ({"validate_every": 0}, r"file: validate_every=0 is out of range; expected an integer of at least 1"),
-        ({"seed": -1}, r"file: seed=-1 is out of range; expected an integer of at least 0"),
+        ({"seed": -1}, r"file: seed=-1 is out of range; expected an integer in \[0, 4294967295\]"),
+        ({"seed": 2**32}, r"file: seed=4294967296 is out of range; expected an integer in \[0, 4294967295\]"),
         ({"init_layers": {"blocks": 3}, "init": "nano"}, r"file: init_layers: blocks=3; expected a list of numbers"),
         (
             {"init_layers": {"blocks": [0]}},

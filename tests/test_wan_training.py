@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import ctxmem_env
 from ctxmem_env.camera import move
 from ctxmem_env.captures.write import write_nerfstudio
-from ctxmem_env.config import from_dict, load_config, read_values
+from ctxmem_env.config import MAX_SEED, from_dict, load_config, read_values
 from ctxmem_env.generator import load_generator
 from ctxmem_env.generator.wan.folders import Found
 from ctxmem_env.generator.wan.store import build
@@ -69,6 +69,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(whole_run, tmp_pa
     train_wan(CONFIG, out, quiet=True)
     whole, resumed = (load_file(path / "adapter" / "adapter.safetensors") for path in (whole_run[0], out))
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("seed", [4096, MAX_SEED])
+def test_large_seeds_train(tmp_path, seed):
+    assert train_wan(changed(seed=seed, num_steps=1), tmp_path / "run", quiet=True)["steps"] == 1
 
 
 def test_a_checkpoint_of_another_run_is_refused(whole_run):
@@ -173,6 +178,7 @@ def test_captures_that_are_too_short_are_told(tmp_path):
         ({"options": {"height": 33}}, "options: height=33; expected a multiple of 16"),
         ({"learning_rate": 0.0}, "learning_rate=0.0; expected a number above 0"),
         ({"newest_only": 2.0}, r"newest_only=2.0 is out of range; expected a number in \[0, 1\]"),
+        ({"seed": 2**32}, r"seed=4294967296 is out of range; expected an integer in \[0, 4294967295\]"),
         ({"batch": 2}, "key='batch' is unknown. Did you mean 'batch_size'"),
     ],
 )

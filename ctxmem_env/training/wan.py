@@ -14,6 +14,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -100,7 +101,9 @@ def train_wan(config: WanTrainConfig, out: Path, device: str = "cpu", quiet: boo
         dynamic_ncols=True,
     )
     for batch in batches:
-        rng = torch.Generator().manual_seed((config.seed * 2**20 + accelerator.process_index) * 2**32 + step)
+        # A last number above 0, for NumPy takes [seed, step, 0] as [seed, step], which draws a clip.
+        own = np.random.default_rng([config.seed, step, 1 + accelerator.process_index])
+        rng = torch.Generator().manual_seed(int(own.integers(2**62)))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min(1.0, (step + 1) / config.warmup_steps)
         if not base.takes_text:

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from ctxmem_env.config import read_values
+from ctxmem_env.config import MAX_SEED, read_values
 from ctxmem_env.errors import check_integer, unknown_name
 from ctxmem_env.generator.wan.options import WanOptions, options_from
 
@@ -48,8 +48,8 @@ class WanTrainConfig:
             check_integer(name, getattr(self, name), 1)
         for name in ("lora_rank", "lora_alpha", "checkpoint_every"):
             check_integer(name, getattr(self, name), 1)
-        for name in ("seed", "workers"):
-            check_integer(name, getattr(self, name), 0)
+        check_integer("seed", self.seed, 0, MAX_SEED)
+        check_integer("workers", self.workers, 0)
         for name in ("newest_only", "no_prompt"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; expected a number in [0, 1].")
