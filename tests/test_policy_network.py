@@ -9,7 +9,7 @@ from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ctxmem_env.policies.from_sb3 import encoder_arguments, export_policy
+from ctxmem_env.policies.from_sb3 import SceneFeatures, encoder_arguments, export_policy
 from ctxmem_env.policies.network import (
     NetworkPolicy,
     SceneEncoder,
@@ -188,14 +188,39 @@ def test_packaged_policies_load_and_are_small():
         assert (network._PACKAGED / f"{name}.safetensors").stat().st_size < 1_000_000
 
 
+@pytest.mark.parametrize(("height", "width"), [(64, 48), (48, 64), (48, 48)])
+@pytest.mark.parametrize("name", ["rgb", "depth"])
+@pytest.mark.parametrize("first", [False, True])
+def test_height_and_width_are_those_of_portrait_and_of_landscape_frames(height, width, name, first):
+    channels = {"rgb": 3, "depth": 1}[name]
+    shape = (channels, height, width) if first else (height, width, channels)
+    arguments = encoder_arguments(spaces.Dict({name: spaces.Box(0, 9, shape)}), [name], 16)
+    assert (arguments["height"], arguments["width"]) == (height, width)
+
+
+def test_ppo_acts_on_portrait_frames():
+    import gymnasium as gym
+    from stable_baselines3 import PPO
+
+    env = gym.make("CtxMemTrueScene-v0", height=64, width=48, tour=0, observation="rgbd")
+    for images in (["depth"], ["rgb", "depth"]):
+        features = {"features_extractor_class": SceneFeatures, "features_extractor_kwargs": {"images": images}}
+        model = PPO("MultiInputPolicy", env, policy_kwargs=features, device="cpu")
+        observation, _ = env.reset(seed=0)
+        policy = export_policy(model, "roam")
+        assert policy.predict(observation, deterministic=True)[0] == model.predict(observation, deterministic=True)[0]
+    env.close()
+
+
 def test_images_that_an_environment_lacks_are_refused():
     space = spaces.Dict({"rgb": spaces.Box(0, 255, (48, 48, 3), np.uint8), "goal": spaces.Box(0, 9, (2,))})
     with pytest.raises(ValueError, match=r"has no image 'depth'.*observation='rgbd'"):
         encoder_arguments(space, ["depth"], 16)
     with pytest.raises(ValueError, match="has no image 'goal'"):
         encoder_arguments(space, ["goal"], 16)
-    with pytest.raises(ValueError, match="image='colour' is unknown"):
-        SceneEncoder(["colour"])
+    for refuse in (SceneEncoder, lambda images: encoder_arguments(space, images, 16)):
+        with pytest.raises(ValueError, match="image='colour' is unknown"):
+            refuse(["colour"])
     with pytest.raises(ValueError, match="images is empty"):
         SceneEncoder([])
 

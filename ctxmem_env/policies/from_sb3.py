@@ -4,6 +4,7 @@ from typing import Any
 
 from gymnasium import spaces
 
+from ctxmem_env.errors import unknown_name
 from ctxmem_env.policies.network import IMAGES, NetworkPolicy, SceneEncoder
 
 try:
@@ -36,21 +37,27 @@ class SceneFeatures(BaseFeaturesExtractor):
 
 
 def encoder_arguments(space: spaces.Dict, images: list[str] | tuple[str, ...], features: int) -> dict[str, Any]:
-    """The arguments of a `SceneEncoder` for that observation space; ValueError where it lacks one of the images."""
+    """The arguments of a `SceneEncoder` for that observation space; ValueError for images that are not there."""
     parts = space.spaces if isinstance(space, spaces.Dict) else {}
     for name in images:
-        if name in IMAGES and (name not in parts or len(parts[name].shape) != 3):
+        if name not in IMAGES:
+            raise unknown_name("image", name, IMAGES)
+        if name not in parts or len(parts[name].shape) != 3:
             raise ValueError(
                 f"images={list(images)}, but the observation space has no image {name!r}: it is {space}; make the "
                 "environment with observation='rgbd' for depth, and with a task that shows its goal for 'goal'."
             )
     goal = parts.get("goal")
     size = goal.shape[0] if goal is not None and len(goal.shape) == 1 else 0
-    # Pictures come with their channels first from Stable-Baselines3, and with them last from an environment.
-    height, width = sorted(parts[images[0]].shape)[-2:] if images else (0, 0)
+    height, width = _size(parts[images[0]].shape, IMAGES[images[0]]) if images else (0, 0)
     return {
         "images": list(images), "goal_size": size, "features": features, "height": height, "width": width,
     }  # fmt: skip
+
+
+def _size(shape: tuple[int, ...], channels: int) -> tuple[int, int]:
+    """Height and width of a picture, whose channels Stable-Baselines3 puts first, and an environment last."""
+    return shape[1:] if shape[0] == channels else shape[:2]
 
 
 def export_policy(model: PPO, task: str, facts: dict[str, Any] | None = None) -> NetworkPolicy:
