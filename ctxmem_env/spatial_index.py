@@ -18,7 +18,7 @@ class SpatialIndex:
     """The frames of B worlds by place. `FrameMemory` keeps it up to date, and retrieval asks it.
 
     A frame has a slot, its number for as long as it is remembered, and a pose. Of frames that see all but the same
-    (a bucket of 5 cm, 3 degrees of yaw and of pitch) only the 24 oldest are found: a copy of a copy degrades, and an
+    (a bucket of 2 cm, 2 degrees of yaw and of pitch) only the 24 oldest are found: a copy of a copy degrades, and an
     agent that stands still or walks a lattice must not make look-ups slow. Otherwise look-ups are exact. Adding a
     frame costs microseconds, whatever the history; removing one also renumbers the younger ones.
     """

@@ -55,7 +55,7 @@ def first_smallest(values: Tensor) -> Tensor:
 def two_largest(scores: Tensor) -> Tensor:
     """The slots of the two largest of k scores (B, S, k, H, W): int64 (B, S, 2, H, W), or one where k is 1.
 
-    Scores below -1e3 count as that; others differ from 1e-2 on.
+    Scores below -900 count as -900, and those above 100 as 100; others differ from 1e-2 on.
     """
     cost = (100 - scores.flatten(3)).clamp(1e-3, 1e3)
     first = first_smallest(cost)
