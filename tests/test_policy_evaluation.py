@@ -1,5 +1,6 @@
 """Policies in test scenes: one episode in each, counted as if it had been the only one, and the transfer protocol."""
 
+import copy
 import json
 import math
 from functools import partial
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from ctxmem_env.evaluation.correlation import pearson, spearman
+from ctxmem_env.evaluation.correlation import pearson, pearson_interval, spearman
 from ctxmem_env.evaluation.metrics import wilson_interval
 from ctxmem_env.evaluation.policies import ENV_IDS, evaluate_policy, make_worlds
 from ctxmem_env.evaluation.transfer import agreement, evaluate_transfer, transfer_table
@@ -151,6 +152,8 @@ def test_correlation_of_values_and_of_ranks():
     assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == 1.0
     assert spearman([1, 1, 2, 3], [1, 2, 3, 4]) == pytest.approx(0.9487, abs=1e-4)  # ties share their mean rank
     assert pearson([1, 1, 1], [1, 2, 3]) is None and pearson([1], [2]) is None
+    assert pearson_interval(0.5, 28) == pytest.approx((0.156, 0.736), abs=1e-3)  # a table of Fisher's transformation
+    assert pearson_interval(1.0, 5) == (1.0, 1.0)
 
 
 def test_agreement_is_over_policies_of_both_worlds():
@@ -214,8 +217,16 @@ def test_the_table_has_a_row_for_each_policy_and_says_how_the_worlds_agree(trans
     results = transfer(["random", "turn_and_go", "turn_and_avoid"])
     for row, mean in zip(results["figures"], (0.0, 0.0, 0.5, 1.0, 1.0, 0.5), strict=True):
         row["figures"]["success"]["mean"] = mean
-    agreed = "Mean success of 3 policies, generated (fov) against true: Pearson r 0.50, Spearman 0.50."
-    assert agreed in transfer_table(results) and "return" not in transfer_table(results)
+    assert "return" not in transfer_table(results)
+    assert "Pearson" not in transfer_table(results)  # of three policies it says nothing
+    others = [copy.deepcopy(row) | {"policy": name} for name in ("a", "b") for row in results["figures"][:2]]
+    for row, mean in zip(others, (0.25, 0.25, 0.75, 0.75), strict=True):
+        row["figures"]["success"]["mean"] = mean
+    agreed = (
+        "Mean success of 5 policies, generated (fov) against true: Pearson r 0.60 (95 % interval -0.60 to 0.97), "
+        "Spearman 0.60."
+    )
+    assert agreed in transfer_table(results | {"figures": results["figures"] + others})
     assert "| random |" not in transfer_table(results, policies=["turn_and_go"])
     assert "generated" not in transfer_table(results, retrieval=["none"])
     results["figures"].pop()  # as after an interruption

@@ -1,5 +1,6 @@
 """Correlation of paired values."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,14 @@ def pearson(one: Sequence[float], other: Sequence[float]) -> float | None:
     if pairs.shape[1] < 2 or (np.ptp(pairs, axis=1) == 0).any():
         return None
     return round(float(np.corrcoef(pairs)[0, 1]), 4)
+
+
+def pearson_interval(r: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a correlation over `count` pairs, at least 4, by Fisher's transformation."""
+    if abs(r) == 1:
+        return r, r
+    centre, half = math.atanh(r), 1.959964 / math.sqrt(count - 3)
+    return math.tanh(centre - half), math.tanh(centre + half)
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import ctxmem_env
 from ctxmem_env.errors import check_integer
-from ctxmem_env.evaluation.correlation import pearson, spearman
+from ctxmem_env.evaluation.correlation import pearson, pearson_interval, spearman
 from ctxmem_env.evaluation.policies import evaluate_policy, make_worlds
 from ctxmem_env.evaluation.run import VERSION, describe_commit, describe_machine
 from ctxmem_env.evaluation.runner import write
@@ -31,6 +31,7 @@ GENERATED, TRUE = "CtxMemScene-v0", "CtxMemTrueScene-v0"
 _SHOWN = {"success": ("success", 2), "spl": ("SPL", 2), "seen_area": ("ground seen, m²", 1)}
 _COMPARED = ("success", "return", "seen_area")  # that are compared over policies
 _FEWEST = 3  # two policies always lie on a line
+_TELLING = 5  # of fewer policies a table tells no correlation: of four the interval may span all there is
 
 
 def evaluate_transfer(
@@ -194,11 +195,12 @@ def transfer_table(
         "interval over episodes."
     ]
     for row in agreement(figures) if policies is None else ():
-        if row["pearson_r"] is not None and row["measure"] in measures:
+        if row["pearson_r"] is not None and row["policies"] >= _TELLING and row["measure"] in measures:
             what = f"Mean {row['measure'].replace('_', ' ')} of {row['policies']} policies"
+            low, high = pearson_interval(row["pearson_r"], row["policies"])
             notes.append(
-                f"{what}, generated ({row['retrieval']}) against true: Pearson r {row['pearson_r']:.2f}, Spearman "
-                f"{row['spearman_r']:.2f}."
+                f"{what}, generated ({row['retrieval']}) against true: Pearson r {row['pearson_r']:.2f} (95 % interval "
+                f"{low:.2f} to {high:.2f}), Spearman {row['spearman_r']:.2f}."
             )
     return "\n".join([*rows, "", *notes])
 
