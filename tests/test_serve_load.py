@@ -13,8 +13,9 @@ from served import FORWARD, STAY, Visitor, served, wait_until
 
 from ctxmem_env.selftest.crowd import KINDS, SECRETS, Crowd, Walker, crowd_at
 from ctxmem_env.viewer import house as house_module
-from ctxmem_env.viewer.limits import Limits
+from ctxmem_env.viewer.limits import Bucket, Limits
 from ctxmem_env.viewer.visit import Visit
+from ctxmem_env.viewer.visitor import Visitor as Served
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +196,36 @@ def test_an_upload_that_is_broken_off_makes_way_for_the_next_one_and_is_no_error
         assert one.ask("GET", "/api/world")[0] == 200
     wait_until(lambda: nothing_is_left(serving))
     assert not [record for record in caplog.records if record.exc_info]
+
+
+class Socket:
+    """A WebSocket whose frames are on their way until `taken` is set; `sent` has what has arrived."""
+
+    def __init__(self):
+        self.begun, self.taken, self.sent = asyncio.Event(), asyncio.Event(), asyncio.Queue()
+
+    async def send_json(self, message):
+        self.sent.put_nowait(message["type"])
+
+    async def send_bytes(self, frame):
+        self.begun.set()
+        await self.taken.wait()
+        self.sent.put_nowait(frame)
+
+
+def test_a_frame_that_is_shown_while_another_is_on_its_way_is_sent_too_after_the_texts_before_it():
+    async def go():
+        socket = Socket()
+        visitor = Served(socket, None, Bucket(1, 1))
+        sending = asyncio.create_task(visitor.send())
+        visitor.show(b"a step in the old world")
+        await socket.begun.wait()
+        visitor.tell(type="retrieval")
+        visitor.show(b"the new world")
+        socket.taken.set()
+        async with asyncio.timeout(10):
+            sent = [await socket.sent.get() for _ in range(3)]
+        sending.cancel()
+        return sent
+
+    assert asyncio.run(go()) == [b"a step in the old world", "retrieval", b"the new world"]

@@ -80,9 +80,10 @@ class Visitor:
                 async with asyncio.timeout(SEND_SECONDS):
                     while self._texts:
                         await self.websocket.send_json(self._texts.popleft())
-                    if self._frame is not None:
-                        await self.websocket.send_bytes(self._frame)
-                        self._frame = None
+                    if (frame := self._frame) is not None:
+                        await self.websocket.send_bytes(frame)
+                        if self._frame is frame:  # a newer one, shown meanwhile, is news
+                            self._frame = None
         self.gone = True
 
     async def work(self, pool: Any, function: Callable[..., Any], *arguments: Any) -> Any:
