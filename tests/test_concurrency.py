@@ -5,11 +5,13 @@ import threading
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from batches import assert_same
 from helpers import make
 from torch.utils.data import DataLoader, Dataset
 
-from ctxmem_env.generator import load_generator
+from ctxmem_env.device import same_values
+from ctxmem_env.generator import load_generator, pipeline
 
 ACTIONS = [1, 5, 5, 1, 6, 3, 7, 2]
 
@@ -47,6 +49,28 @@ def test_two_environments_in_threads_are_as_each_alone(alone, untrained_model):
     for thread in threads:
         thread.join(120)
     assert_same([found[0], found[1]], alone)
+
+
+def test_depth_that_is_known_is_never_that_of_frames_for_which_another_thread_asks_meanwhile(
+    monkeypatch, untrained_model
+):
+    generator, poses, fov = load_generator(str(untrained_model)), torch.zeros(1, 6), torch.full((1,), 65.0)
+    frames = torch.randint(256, (2, 1, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    others, expected = (generator.estimate_depth(one, poses, fov) for one in frames.flip(0))
+    assert not torch.equal(others, expected)
+
+    def same_before_the_other_is_done(one, other):
+        same = same_values(one, other)
+        if one is fov:  # the last that is compared: what was asked for is known
+            arguments = frames[1], poses, fov.clone()
+            thread = threading.Thread(target=generator.estimate_depth, args=arguments)
+            thread.start()
+            thread.join()
+            assert same_values(generator._estimated[0][0], frames[1])
+        return same
+
+    monkeypatch.setattr(pipeline, "same_values", same_before_the_other_is_done)
+    assert torch.equal(generator.estimate_depth(frames[0], poses, fov), expected)
 
 
 def test_weights_are_loaded_once_and_shared(untrained_model):

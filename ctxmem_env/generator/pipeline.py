@@ -117,8 +117,9 @@ class SceneGenerator(DiffusionPipeline):
         frame on a CPU, so the last answer is kept: episodes in a capture begin with the same frames again and again.
         """
         asked = frames, poses, fov
-        if self._estimated is not None and all(map(same_values, asked, self._estimated[0])):
-            return self._estimated[1].clone()
+        known = self._estimated  # read once: a generator is shared, and another thread may put its own answer there
+        if known is not None and all(map(same_values, asked, known[0])):
+            return known[1].clone()
         cameras = poses.to(self.device), fov.to(self.device)
         found = depth_of_frames(packaged_frame_depth(self.device), frames.to(self.device), *cameras)
         depth = agree_on_turns(*found, *cameras)
