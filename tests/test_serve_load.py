@@ -6,12 +6,14 @@ import os
 import socket
 import threading
 import time
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from served import FORWARD, STAY, Visitor, served, wait_until
 
 from ctxmem_env.selftest.crowd import KINDS, SECRETS, Crowd, Walker, crowd_at
+from ctxmem_env.viewer import app, rounds
 from ctxmem_env.viewer import house as house_module
 from ctxmem_env.viewer.limits import Bucket, Limits
 from ctxmem_env.viewer.visit import Visit
@@ -229,3 +231,87 @@ def test_a_frame_that_is_shown_while_another_is_on_its_way_is_sent_too_after_the
         return sent
 
     assert asyncio.run(go()) == [b"a step in the old world", "retrieval", b"the new world"]
+
+
+class Walk:
+    """What is done to a world; all but steps waits for `gate`."""
+
+    def __init__(self):
+        self.begun, self.gate, self.stepped, self.done = threading.Event(), threading.Event(), threading.Event(), []
+
+    def step(self, action):
+        self.done.append("step")
+        self.stepped.set()
+        return b"step"
+
+    def wait(self, name):
+        self.begun.set()
+        assert self.gate.wait(20)
+        self.done.append(name)
+        return name.encode()
+
+    retrieve = wait
+
+
+@asynccontextmanager
+async def house_of(count):
+    """A house whose rounds do not run yet, and its visitors."""
+    house = house_module.House(None, Limits(visitors=count, fps=1000))
+    visitors = [Served(Socket(), Walk(), Bucket(1, 1), house.rounds.wake) for _ in range(count)]
+    house.visitors.update((visitor.key, visitor) for visitor in visitors)
+    try:
+        yield house, visitors
+    finally:
+        for visitor in visitors:
+            visitor.visit.gate.set()
+        house.workers.shutdown()
+
+
+def test_while_a_photograph_is_opened_others_step_and_what_was_wished_before_is_not_done_in_it():
+    async def go():
+        async with house_of(2) as (house, (one, other)):
+            one.wish = other.wish = STAY
+
+            async def step():
+                await one.work(house.workers, str)
+                await house.rounds.run()  # begins before the photograph, which waits, gets the lock that is free now
+
+            running = asyncio.create_task(step())
+            opening = asyncio.create_task(app._show(house, one, one.visit.wait, "photograph"))
+            in_time = await asyncio.to_thread(other.visit.stepped.wait, 5)
+            one.visit.gate.set()
+            await opening
+            async with asyncio.timeout(10):
+                while not house.rounds.count:
+                    await asyncio.sleep(0.005)
+            running.cancel()
+            return in_time, one.visit.done, one.wish
+
+    assert asyncio.run(go()) == (True, ["photograph"], None)
+
+
+def test_a_wish_that_waits_for_other_work_is_carried_out_as_soon_as_that_is_done(monkeypatch):
+    monkeypatch.setattr(rounds, "_LATER", 1e6)
+
+    async def go():
+        async with house_of(1) as (house, (one,)):
+            running = asyncio.create_task(house.rounds.run())
+            retrieving = asyncio.create_task(house._retrieve(one, "none"))
+            assert await asyncio.to_thread(one.visit.begun.wait, 10)
+            await wish_in_vain(house, one)
+            one.visit.gate.set()
+            assert await asyncio.to_thread(one.visit.stepped.wait, 10)
+            await retrieving
+            running.cancel()
+            return one.visit.done
+
+    assert asyncio.run(go()) == ["none", "step"]
+
+
+async def wish_in_vain(house, visitor):
+    """A wish that the rounds have seen and cannot carry out yet."""
+    visitor.wish = STAY
+    house.rounds.wake()
+    while house.rounds._changed.is_set():
+        await asyncio.sleep(0)
+    assert visitor.wish is STAY

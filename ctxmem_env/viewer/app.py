@@ -166,7 +166,6 @@ async def _show(house: House, visitor: Visitor, function, *arguments) -> None:
     frame = await visitor.work(house.workers, function, *arguments)
     visitor.wish = None
     visitor.show(frame)
-    house.rounds.wake()
 
 
 @asynccontextmanager

@@ -68,7 +68,7 @@ class House:
             await websocket.send_json({"type": "error", "text": text, "full": True})
             await websocket.close(1013)
             return
-        visitor = Visitor(websocket, Visit(self.offer), self._places.popleft())
+        visitor = Visitor(websocket, Visit(self.offer), self._places.popleft(), self.rounds.wake)
         self.visitors[visitor.key] = visitor
         self.counts["visitors"] += 1
         self.counts["most_at_once"] = max(self.counts["most_at_once"], len(self.visitors))
@@ -145,7 +145,6 @@ class House:
         else:
             visitor.wish = None
             visitor.show(frame)
-            self.rounds.wake()
 
     def _open_newest(self, visitor: Visitor) -> bytes:
         choice, visitor.opening = visitor.opening, None
@@ -162,7 +161,7 @@ class House:
         """Whether there is a place for one more; who has been idle for long gives way."""
         if self._places:
             return True
-        idle = [one for one in self.visitors.values() if not one.lock.locked() and not one.transfer.locked()]
+        idle = [one for one in self.visitors.values() if not one.busy and not one.transfer.locked()]
         idlest = min(idle, key=lambda visitor: visitor.heard, default=None)
         if idlest is None or time.monotonic() - idlest.heard < self.limits.yield_seconds:
             return False
@@ -175,7 +174,7 @@ class House:
             now = time.monotonic()
             for visitor in list(self.visitors.values()):
                 patience = self.limits.idle_seconds if visitor.visit.choice is not None else OPENING_SECONDS
-                if now - visitor.heard > patience and not visitor.lock.locked():
+                if now - visitor.heard > patience and not visitor.busy:
                     self._dismiss(visitor, "nothing happened here for a long time")
 
     def _dismiss(self, visitor: Visitor, reason: str) -> None:

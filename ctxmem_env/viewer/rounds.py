@@ -64,7 +64,7 @@ class Rounds:
             return
         wishes = [mover.wish for mover in movers]
         for mover in movers:
-            await mover.lock.acquire()  # nobody holds it: `ready` saw that in this very moment
+            await mover.lock.acquire()  # at once: `ready` saw in this very moment that nobody holds it or waits for it
             mover.wish, mover.due = None, began + self._interval
         loop = asyncio.get_running_loop()
         jobs = zip(movers, wishes, strict=True)

@@ -30,6 +30,7 @@ class Visitor:
         key: what the page shows to upload and download; nobody else can guess it.
         openings: of worlds, how many are due.
         lock: held by whoever works on `visit`; transfer: while something is uploaded or downloaded.
+        wake: called when a step may have become possible, see `ready`.
         wish: the action that is to be carried out next, float32 (4,), or None.
         opening: the choice that is to be opened next, or None.
         due: when the next step may begin, on the clock of `time.monotonic`.
@@ -37,8 +38,8 @@ class Visitor:
         gone: nothing more is done for this one; goodbye: why, if not by its own wish; left: set once it is gone.
     """
 
-    def __init__(self, websocket: "WebSocket", visit: Visit, openings: Bucket):
-        self.websocket, self.visit, self.openings = websocket, visit, openings
+    def __init__(self, websocket: "WebSocket", visit: Visit, openings: Bucket, wake: Callable[[], None] = lambda: None):
+        self.websocket, self.visit, self.openings, self.wake = websocket, visit, openings, wake
         self.key = secrets.token_urlsafe(16)
         self.lock, self.transfer = asyncio.Lock(), asyncio.Lock()
         self.wish: np.ndarray | None = None
@@ -49,13 +50,19 @@ class Visitor:
         self.goodbye: str | None = None
         self.left = asyncio.Event()
         self.steps = 0
+        self._pending = 0  # pieces of work that go on or wait for the lock
         self._frame: bytes | None = None
         self._texts: deque[dict[str, Any]] = deque(maxlen=_TEXTS)
         self._news = asyncio.Event()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a step or other work goes on or is due; a lock that somebody waits for is free for a moment, too."""
+        return self._pending > 0 or self.lock.locked()
+
     def ready(self, now: float) -> bool:
         """Whether the next round should take this visitor along."""
-        return self.wants() and not self.lock.locked() and self._frame is None and now >= self.due
+        return self.wants() and not self.busy and self._frame is None and now >= self.due
 
     def wants(self) -> bool:
         """Whether there is a step to be made, sooner or later."""
@@ -88,9 +95,14 @@ class Visitor:
 
     async def work(self, pool: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function of `visit` returns, once no step and no other work is going on; in a thread of the pool."""
-        async with self.lock:
-            self.heard = time.monotonic()
-            return await asyncio.get_running_loop().run_in_executor(pool, self._unless_gone, function, *arguments)
+        self._pending += 1
+        try:
+            async with self.lock:
+                self.heard = time.monotonic()
+                return await asyncio.get_running_loop().run_in_executor(pool, self._unless_gone, function, *arguments)
+        finally:
+            self._pending -= 1
+            self.wake()
 
     def _unless_gone(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self.gone:  # while it waited for its turn
