@@ -308,6 +308,23 @@ def test_a_wish_that_waits_for_other_work_is_carried_out_as_soon_as_that_is_done
     assert asyncio.run(go()) == ["none", "step"]
 
 
+def test_a_wish_that_waits_for_a_frame_to_be_taken_is_carried_out_as_soon_as_it_is(monkeypatch):
+    monkeypatch.setattr(rounds, "_LATER", 1e6)
+
+    async def go():
+        async with house_of(1) as (house, (one,)):
+            tasks = [asyncio.create_task(house.rounds.run()), asyncio.create_task(one.send())]
+            one.show(b"frame")
+            await one.websocket.begun.wait()
+            await wish_in_vain(house, one)
+            one.websocket.taken.set()
+            assert await asyncio.to_thread(one.visit.stepped.wait, 10)
+            for task in tasks:
+                task.cancel()
+
+    asyncio.run(go())
+
+
 async def wish_in_vain(house, visitor):
     """A wish that the rounds have seen and cannot carry out yet."""
     visitor.wish = STAY

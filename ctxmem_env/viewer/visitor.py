@@ -91,6 +91,7 @@ class Visitor:
                         await self.websocket.send_bytes(frame)
                         if self._frame is frame:  # a newer one, shown meanwhile, is news
                             self._frame = None
+                            self.wake()
         self.gone = True
 
     async def work(self, pool: Any, function: Callable[..., Any], *arguments: Any) -> Any:
