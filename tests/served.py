@@ -1,9 +1,10 @@
 """A server of the web page in a thread, and visitors in Python, for the tests."""
 
+import asyncio
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -12,10 +13,12 @@ from websockets.sync.client import connect
 
 from ctxmem_env.viewer.choice import Offer
 from ctxmem_env.viewer.guard import PROTOCOL
-from ctxmem_env.viewer.limits import Limits
+from ctxmem_env.viewer.house import House
+from ctxmem_env.viewer.limits import Bucket, Limits
 from ctxmem_env.viewer.messages import unpack
 from ctxmem_env.viewer.pictures import from_png
 from ctxmem_env.viewer.server import Serving
+from ctxmem_env.viewer.visitor import Visitor as Served
 
 FORWARD, LEFT, RIGHT, STAY = [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, -1, 0], [0, 0, 0, 0]
 
@@ -106,3 +109,52 @@ class Visitor:
 def picture(frame):
     """The frame itself, uint8 (H, W, 3)."""
     return from_png(frame["pictures"]["frame"]).astype(np.uint8)
+
+
+class Socket:
+    """A WebSocket whose frames are on their way until `taken` is set; `sent` has what has arrived."""
+
+    def __init__(self):
+        self.begun, self.taken, self.sent = asyncio.Event(), asyncio.Event(), asyncio.Queue()
+
+    async def send_json(self, message):
+        self.sent.put_nowait(message["type"])
+
+    async def send_bytes(self, frame):
+        self.begun.set()
+        await self.taken.wait()
+        self.sent.put_nowait(frame)
+
+
+class Walk:
+    """What is done to a world; all but steps waits for `gate`."""
+
+    def __init__(self):
+        self.begun, self.gate, self.stepped, self.done = threading.Event(), threading.Event(), threading.Event(), []
+
+    def step(self, action):
+        self.done.append("step")
+        self.stepped.set()
+        return b"step"
+
+    def wait(self, name):
+        self.begun.set()
+        assert self.gate.wait(20)
+        self.done.append(name)
+        return name.encode()
+
+    retrieve = wait
+
+
+@asynccontextmanager
+async def house_of(count):
+    """A house whose rounds do not run yet, and its visitors."""
+    house = House(None, Limits(visitors=count, fps=1000))
+    visitors = [Served(Socket(), Walk(), Bucket(1, 1), house.rounds.wake) for _ in range(count)]
+    house.visitors.update((visitor.key, visitor) for visitor in visitors)
+    try:
+        yield house, visitors
+    finally:
+        for visitor in visitors:
+            visitor.visit.gate.set()
+        house.workers.shutdown()

@@ -6,16 +6,17 @@ import os
 import socket
 import threading
 import time
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
-from served import FORWARD, STAY, Visitor, served, wait_until
+from served import FORWARD, STAY, Socket, Visitor, house_of, served, wait_until
 
 from ctxmem_env.selftest.crowd import KINDS, SECRETS, Crowd, Walker, crowd_at
 from ctxmem_env.viewer import app, rounds
 from ctxmem_env.viewer import house as house_module
 from ctxmem_env.viewer.limits import Bucket, Limits
+from ctxmem_env.viewer.pictures import png
 from ctxmem_env.viewer.visit import Visit
 from ctxmem_env.viewer.visitor import Visitor as Served
 
@@ -200,21 +201,6 @@ def test_an_upload_that_is_broken_off_makes_way_for_the_next_one_and_is_no_error
     assert not [record for record in caplog.records if record.exc_info]
 
 
-class Socket:
-    """A WebSocket whose frames are on their way until `taken` is set; `sent` has what has arrived."""
-
-    def __init__(self):
-        self.begun, self.taken, self.sent = asyncio.Event(), asyncio.Event(), asyncio.Queue()
-
-    async def send_json(self, message):
-        self.sent.put_nowait(message["type"])
-
-    async def send_bytes(self, frame):
-        self.begun.set()
-        await self.taken.wait()
-        self.sent.put_nowait(frame)
-
-
 def test_a_frame_that_is_shown_while_another_is_on_its_way_is_sent_too_after_the_texts_before_it():
     async def go():
         socket = Socket()
@@ -231,40 +217,6 @@ def test_a_frame_that_is_shown_while_another_is_on_its_way_is_sent_too_after_the
         return sent
 
     assert asyncio.run(go()) == [b"a step in the old world", "retrieval", b"the new world"]
-
-
-class Walk:
-    """What is done to a world; all but steps waits for `gate`."""
-
-    def __init__(self):
-        self.begun, self.gate, self.stepped, self.done = threading.Event(), threading.Event(), threading.Event(), []
-
-    def step(self, action):
-        self.done.append("step")
-        self.stepped.set()
-        return b"step"
-
-    def wait(self, name):
-        self.begun.set()
-        assert self.gate.wait(20)
-        self.done.append(name)
-        return name.encode()
-
-    retrieve = wait
-
-
-@asynccontextmanager
-async def house_of(count):
-    """A house whose rounds do not run yet, and its visitors."""
-    house = house_module.House(None, Limits(visitors=count, fps=1000))
-    visitors = [Served(Socket(), Walk(), Bucket(1, 1), house.rounds.wake) for _ in range(count)]
-    house.visitors.update((visitor.key, visitor) for visitor in visitors)
-    try:
-        yield house, visitors
-    finally:
-        for visitor in visitors:
-            visitor.visit.gate.set()
-        house.workers.shutdown()
 
 
 def test_while_a_photograph_is_opened_others_step_and_what_was_wished_before_is_not_done_in_it():
@@ -288,6 +240,23 @@ def test_while_a_photograph_is_opened_others_step_and_what_was_wished_before_is_
             return in_time, one.visit.done, one.wish
 
     assert asyncio.run(go()) == (True, ["photograph"], None)
+
+
+def test_a_photograph_is_opened_for_the_task_of_the_world_that_was_opened_before_it(untrained_model, gate):
+    gate.set()
+    with served(untrained_model) as serving, Visitor(serving.address) as one:
+        one.open(seed=0)
+        gate.clear()
+        one.say(type="open", seed=1, task="explore")
+        wait_until(lambda: 1 in gate.opened)
+        picture = png(np.zeros((40, 40, 3), np.uint8))
+        upload = threading.Thread(target=one.ask, args=("POST", "/api/photograph", picture))
+        upload.start()
+        wait_until(lambda: serving.house.visitors[one.key]._pending == 2)
+        gate.set()
+        tasks = [(opened["kind"], opened["choice"]["task"]) for opened in (one.hear()["opened"], one.hear()["opened"])]
+        upload.join()
+    assert tasks == [("scene", "explore"), ("photograph", "explore")]
 
 
 def test_a_wish_that_waits_for_other_work_is_carried_out_as_soon_as_that_is_done(monkeypatch):

@@ -60,7 +60,7 @@ def web_photograph(folder: Path) -> Target:
         numbers, *parts = data.split(SEPARATOR)
         given = read_object(numbers).items()  # an int may be larger than a float
         given = {name: float(str(value)) for name, value in given if isinstance(value, int | float)}
-        told(visit.choice, SEPARATOR.join(parts), given.get("fov", 65.0), given.get("distance"))
+        told(SEPARATOR.join(parts), given.get("fov", 65.0), given.get("distance"))
 
     return Target(seeds, run, (ValueError,))
 

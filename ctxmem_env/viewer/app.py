@@ -65,8 +65,7 @@ def make_app(house: House) -> FastAPI:
     ) -> dict:
         async with _transfer(_find(house, x_visit)) as visitor:
             data = b"".join([chunk async for chunk in _upload(request)])
-            choice = house.offer.choose({}, visitor.visit.choice)
-            await _show(house, visitor, visitor.visit.photograph, choice, data, fov, distance)
+            await _show(house, visitor, visitor.visit.photograph, data, fov, distance)
         return {}
 
     @app.post("/api/world")

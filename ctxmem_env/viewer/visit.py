@@ -41,9 +41,12 @@ class Visit:
         """A scene's first frame."""
         return self._enter(choice, "scene", lambda env: env.reset(seed=choice.seed, options=choice.options))
 
-    def photograph(self, choice: Choice, data: bytes, fov: float, distance: float | None) -> bytes:
-        """The middle of an uploaded picture that spans `fov` degrees; `distance` as in the option of `reset`."""
-        picture = read_photograph(data)
+    def photograph(self, data: bytes, fov: float, distance: float | None) -> bytes:
+        """The middle of an uploaded picture that spans `fov` degrees; `distance` as in the option of `reset`.
+
+        Model, task and retrieval are those of the present world.
+        """
+        picture, choice = read_photograph(data), self._offer.choose({}, self.choice)
         check_fov("fov", fov)
         if distance is not None:
             check_distance("distance", distance)
