@@ -233,9 +233,7 @@ def test_while_a_photograph_is_opened_others_step_and_what_was_wished_before_is_
             in_time = await asyncio.to_thread(other.visit.stepped.wait, 5)
             one.visit.gate.set()
             await opening
-            async with asyncio.timeout(10):
-                while not house.rounds.count:
-                    await asyncio.sleep(0.005)
+            await a_round(house)
             running.cancel()
             return in_time, one.visit.done, one.wish
 
@@ -269,7 +267,7 @@ def test_a_wish_that_waits_for_other_work_is_carried_out_as_soon_as_that_is_done
             assert await asyncio.to_thread(one.visit.begun.wait, 10)
             await wish_in_vain(house, one)
             one.visit.gate.set()
-            assert await asyncio.to_thread(one.visit.stepped.wait, 10)
+            await a_round(house)
             await retrieving
             running.cancel()
             return one.visit.done
@@ -287,11 +285,18 @@ def test_a_wish_that_waits_for_a_frame_to_be_taken_is_carried_out_as_soon_as_it_
             await one.websocket.begun.wait()
             await wish_in_vain(house, one)
             one.websocket.taken.set()
-            assert await asyncio.to_thread(one.visit.stepped.wait, 10)
+            await a_round(house)
             for task in tasks:
                 task.cancel()
 
     asyncio.run(go())
+
+
+async def a_round(house):
+    """Until one is over."""
+    async with asyncio.timeout(10):
+        while not house.rounds.count:
+            await asyncio.sleep(0.005)
 
 
 async def wish_in_vain(house, visitor):
