@@ -186,6 +186,23 @@ def test_a_prompt_is_encoded_once(base):
     assert torch.equal(encoder([" snow falls ".strip(), "a room"]), first)
 
 
+def test_prompts_that_are_asked_for_together_are_kept_together(monkeypatch):
+    from ctxmem_env.generator.wan import text
+
+    class Counting(text.PromptEncoder):
+        def _encode(self, prompt):
+            asked.append(prompt)
+            return torch.full((1,), float(prompt))
+
+    monkeypatch.setattr(text, "_KEPT", 3)
+    encoder, asked = Counting(None, 1, CPU), []
+    for prompt in ("0", "1", "2"):
+        encoder([prompt])
+    assert encoder(["0", "3"]).flatten().tolist() == [0.0, 3.0]  # the oldest that is kept, and a new one
+    assert encoder(["2", "3", "0", "5"]).flatten().tolist() == [2.0, 3.0, 0.0, 5.0]  # more than are kept
+    assert asked == ["0", "1", "2", "3", "5"]
+
+
 def make(adapter, **kwargs):
     return gym.make("CtxMemScene-v0", model=f"wan:{adapter}", collisions=False, tour=1, num_context=3, **kwargs)
 

@@ -28,12 +28,13 @@ class PromptEncoder:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> Tensor:
+        asked = {}
         for prompt in dict.fromkeys(prompts):
-            if prompt not in self._known:
-                if len(self._known) >= _KEPT:
-                    self._known.pop(next(iter(self._known)))
-                self._known[prompt] = self._encode(prompt)
-        return torch.stack([self._known[prompt] for prompt in prompts])
+            known = self._known.get(prompt)
+            asked[prompt] = self._encode(prompt) if known is None else known
+        others = {prompt: known for prompt, known in self._known.items() if prompt not in asked}
+        self._known = dict(list((others | asked).items())[-_KEPT:])
+        return torch.stack([asked[prompt] for prompt in prompts])
 
     def _encode(self, prompt: str) -> Tensor:
         if self.folder is None:
