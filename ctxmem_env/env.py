@@ -296,7 +296,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def restore_state(self, state: FaceState) -> tuple[Any, dict[str, Any]]:
         """Go back to a moment that `clone_state` kept, as often as one likes; observation and info as they were there.
 
-        From there on everything is as it would have been. Wrappers know nothing of it: `TimeLimit` counts on.
+        From there on all is as it would have been. Of wrappers `RecordEpisode` alone goes back: `TimeLimit` counts on.
         """
         self._put_back(state)
         return self._show()

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +60,7 @@ class Episode:
 class Shown(NamedTuple):
     """A moment of a replay. reward, terminated and truncated belong to the action that led there.
 
-    same: whether the frame is the one that was recorded, to the bit.
+    same: whether the frame that the environment itself gave is the one that was recorded, to the bit.
     """
 
     observation: Any
@@ -74,45 +74,110 @@ class Shown(NamedTuple):
 class RecordEpisode(gym.Wrapper):
     """Remembers what leads to the frames of an episode, so that a small file can bring it back.
 
-    A reset without a seed gets one, drawn after that of the reset before.
+    What is recorded is what the environment itself gets and gives, whatever wrappers below this one make of actions
+    and observations. A reset without a seed gets one, drawn after that of the reset before. A moment that
+    `clone_state` kept has its own way there recorded, and `restore_state` goes on with that.
 
     >>> env = RecordEpisode(gym.make("CtxMemScene-v0"))
     """
 
     def __init__(self, env: gym.Env):
-        super().__init__(env)
         if env.spec is None or env.spec.id not in _IDS:
             raise ValueError(f"env={env!r} was not made by gymnasium.make of one of {', '.join(_IDS)}; make it so.")
-        self._seeds = np.random.default_rng()
-        self._start: tuple[int, dict[str, Any] | None] | None = None
-        self._actions: list[Any] = []
-        self._frames: list[str] = []
+        env, self._tap = _tap(env)
+        super().__init__(env)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        given = self._tap.draw_seed() if seed is None else seed  # here, for wrappers below may use it, too
+        result = self.env.reset(seed=given, options=options)
         if seed is not None:
-            self._seeds = np.random.default_rng(seed)
-        else:
-            seed = int(self._seeds.integers(2**31))
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._start, self._actions, self._frames = (seed, options), [], [_digest(observation)]
-        return observation, info
-
-    def step(self, action):
-        result = self.env.step(action)
-        self._actions.append(deepcopy(action))
-        self._frames.append(_digest(result[0]))
+            self._tap.seeds = np.random.default_rng(seed)
         return result
 
     def episode(self) -> Episode:
-        """What was done since reset; ValueError before the first one."""
-        if self._start is None:
+        """What was done since reset; ValueError before the first one, and where no reset and actions lead."""
+        bare, record = self.unwrapped, self._tap.record
+        if not len(bare._track):
             raise ValueError("there is no episode yet; call reset() first.")
-        bare, (seed, options) = self.unwrapped, self._start
+        if record is None:
+            raise ValueError(
+                "the present moment was not reached by a reset and steps that were recorded: load, set_prompt, "
+                "restore_state of a moment from before, or a call of env.unwrapped came between, and no episode can "
+                "tell of it; call reset() of RecordEpisode, and then only its step()."
+            )
         arguments = {name: value for name, value in self.spec.kwargs.items() if name not in ("device", "render_mode")}
         generator = identify_generator(bare.settings, bare.world)
-        actions = self.action_space.to_jsonable(self._actions)
-        package = version("ctxmem-env")
-        return Episode(self.spec.id, arguments, seed, options, actions, generator, self._frames[:], package)
+        actions = bare.action_space.to_jsonable(record.actions)
+        package, frames = version("ctxmem-env"), record.frames[:]
+        return Episode(self.spec.id, arguments, record.seed, record.options, actions, generator, frames, package)
+
+
+@dataclass
+class _Record:
+    """What led from a reset to a moment, which is kept in the track of the environment."""
+
+    seed: int
+    options: dict[str, Any] | None
+    prompts: list[str]
+    actions: list[Any]
+    frames: list[str]
+
+    def __deepcopy__(self, memo: dict) -> "_Record":
+        return replace(self, actions=self.actions[:], frames=self.frames[:])  # their elements never change
+
+
+class _Tap(gym.Wrapper):
+    """Stands right around the environment itself, below all wrappers, and records what goes in and out."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.seeds = np.random.default_rng()
+        self.digest = ""  # of the last frame that came out
+
+    @property
+    def spec(self):
+        return self.env.spec  # it is no part of what was asked for
+
+    @property
+    def record(self) -> _Record | None:
+        """Of the present moment; None where something else led there as well."""
+        track = self.unwrapped._track
+        whole = track.record is not None and len(track.record.frames) == len(track)
+        return track.record if whole else None
+
+    def draw_seed(self) -> int:
+        return int(self.seeds.integers(2**31))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        seed = self.draw_seed() if seed is None else seed
+        observation, info = self.env.reset(seed=seed, options=options)
+        bare, self.digest = self.unwrapped, _digest(observation)
+        bare._track.record = _Record(seed, deepcopy(options), bare.world.prompts[:], [], [self.digest])
+        return observation, info
+
+    def step(self, action):
+        bare, record = self.unwrapped, self.record
+        follows = record is not None and bare.world.prompts == record.prompts
+        result = self.env.step(action)
+        self.digest = _digest(result[0])
+        if follows:
+            record.actions.append(deepcopy(action))
+            record.frames.append(self.digest)
+        return result
+
+
+def _tap(env: gym.Env) -> tuple[gym.Env, _Tap]:
+    """The environment with a tap at its bottom, put there unless there is one, and the tap."""
+    above, inner = None, env
+    while isinstance(inner, gym.Wrapper) and not isinstance(inner, _Tap):
+        above, inner = inner, inner.env
+    if isinstance(inner, _Tap):
+        return env, inner
+    tap = _Tap(inner)
+    if above is None:
+        return tap, tap
+    above.env = tap
+    return env, tap
 
 
 def load_episode(path: str | Path) -> Episode:
@@ -157,23 +222,23 @@ def replay(episode: Episode | str | Path, env: gym.Env | None = None, any_genera
 
     Args:
         episode: an episode, or its file.
-        env: from `open_episode`, perhaps wrapped; None: it is made, and closed at the end.
+        env: from `open_episode`, perhaps wrapped, but by nothing that changes actions; None: one that is closed at the
+            end.
         any_generator: play it with another generator than it was recorded with.
 
     Raises:
         ValueError: a file that holds no episode; or, unless `any_generator`, another generator.
     """
     episode = episode if isinstance(episode, Episode) else load_episode(episode)
-    own = open_episode(episode) if env is None else env
+    own, tap = _tap(open_episode(episode) if env is None else env)
     try:
-        actions = _read_actions(episode, own.action_space)
+        actions = _read_actions(episode, own.unwrapped.action_space)
         observation, info = own.reset(seed=episode.seed, options=episode.options)
         bare = own.unwrapped
         _check_generator(episode, identify_generator(bare.settings, bare.world), any_generator)
-        yield Shown(observation, 0.0, False, False, info, _digest(observation) == episode.frames[0])
+        yield Shown(observation, 0.0, False, False, info, tap.digest == episode.frames[0])
         for action, digest in zip(actions, episode.frames[1:], strict=True):
-            moment = own.step(action)
-            yield Shown(*moment, _digest(moment[0]) == digest)
+            yield Shown(*own.step(action), tap.digest == digest)
     finally:
         if env is None:
             own.close()

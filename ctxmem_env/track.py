@@ -1,6 +1,7 @@
 """The way of a camera since its world was opened, in 28 bytes a step, so that a long walk stays small."""
 
 from copy import copy
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ class Track:
     Attributes:
         motion: (4,), what the last step asked for; None before the first.
         num_rewards: steps whose rewards are kept.
+        record: what `ctxmem_env.episodes` keeps of the episode, so that a copy of the track, as a state holds it, has
+            its own; None where nothing is recorded.
     """
 
     def __init__(self, poses: np.ndarray | None = None, rewards: np.ndarray | None = None):
@@ -20,6 +23,7 @@ class Track:
         # that grows would leave holes of all its former sizes in the memory of the process.
         self._poses, self._rewards = _Pieces((6,)), _Pieces(())
         self.motion: np.ndarray | None = None
+        self.record: Any = None
         for pieces, values in ((self._poses, poses), (self._rewards, rewards)):
             for value in () if values is None else values:
                 pieces.append(value)

@@ -5,7 +5,16 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers import FORWARD, TURN_LEFT
+from gymnasium.wrappers import (
+    FrameStackObservation,
+    GrayscaleObservation,
+    RecordEpisodeStatistics,
+    RescaleAction,
+    StickyAction,
+    TransformAction,
+)
+from helpers import FORWARD, TURN_LEFT, make, walk
+from told_generators import Told
 
 from ctxmem_env.episodes import RecordEpisode, load_episode, open_episode, replay
 
@@ -24,6 +33,21 @@ def recorded(untrained_model):
         return observations, env.episode()
 
     return walk
+
+
+class Twice(gym.Wrapper):
+    """Every action is taken twice."""
+
+    def step(self, action):
+        self.env.step(action)
+        return self.env.step(action)
+
+
+class Elsewhere(gym.Wrapper):
+    """Begins where it likes."""
+
+    def reset(self, *, seed=None, options=None):
+        return self.env.reset(options={"scene": 7})
 
 
 def same(one, other):
@@ -88,6 +112,100 @@ def test_actions_are_remembered_as_they_were(untrained_model):
     action[:] = [0, 0, 1, 0]  # whoever acts may use one array again
     env.step(action)
     assert env.episode().actions == [[1, 0, 0, 0], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda env: RescaleAction(env, np.float32(-0.5), np.float32(0.5)),
+        lambda env: TransformAction(env, lambda action: -action, env.action_space),
+        lambda env: StickyAction(env, 0.5),
+        lambda env: FrameStackObservation(env, 2),
+        lambda env: GrayscaleObservation(env),
+        Twice,
+    ],
+    ids=["rescaled", "transformed", "sticky", "stacked", "grey", "twice"],
+)
+def test_what_is_recorded_is_what_the_world_itself_got_and_gave(wrapped):
+    bare = make("CtxMemTrueScene-v0", actions="continuous")
+    env = RecordEpisode(wrapped(RecordEpisodeStatistics(bare)))
+    env.reset(seed=1)
+    env.action_space.seed(0)
+    for _ in range(4):
+        env.step(env.action_space.sample())
+    shown = list(replay(env.episode()))
+    assert all(moment.same for moment in shown)
+    np.testing.assert_array_equal(shown[-1].observation, bare.unwrapped.view().frame)
+
+
+def test_a_world_without_wrappers_is_recorded():
+    bare = make("CtxMemTrueScene-v0", max_episode_steps=-1, disable_env_checker=True).unwrapped
+    env = RecordEpisode(bare)
+    walk(env, WALK, seed=2)
+    assert [moment.same for moment in replay(env.episode())] == [True] * 6
+
+
+def test_a_seed_and_options_that_a_wrapper_chooses_are_recorded():
+    env = RecordEpisode(Elsewhere(make("CtxMemTrueScene-v0")))
+    walk(env, WALK, seed=2)
+    episode = env.episode()
+    assert episode.options == {"scene": 7} and episode.seed != 2
+    assert all(moment.same for moment in replay(episode))
+
+
+def test_a_moment_that_is_restored_brings_the_way_there(untrained_model):
+    env = RecordEpisode(gym.make("CtxMemScene-v0", model=str(untrained_model)))
+    env.reset(seed=3)
+    env.step(FORWARD)
+    state = env.unwrapped.clone_state()
+    for action in (TURN_LEFT, TURN_LEFT):
+        env.step(action)
+    ends = []
+    for actions in ([TURN_LEFT], [FORWARD, FORWARD]):
+        env.unwrapped.restore_state(state)
+        ends.append([env.step(action) for action in actions][-1][0])
+        assert env.episode().actions == [FORWARD, *actions]
+        shown = list(replay(env.episode()))
+        assert all(moment.same for moment in shown)
+        np.testing.assert_array_equal(shown[-1].observation, ends[-1])
+    env.reset(seed=9)
+    env.unwrapped.restore_state(state)
+    assert env.episode().seed == 3 and env.episode().actions == [FORWARD]
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda bare, kept, path: bare.step(FORWARD),
+        lambda bare, kept, path: bare.reset(seed=4),
+        lambda bare, kept, path: bare.restore_state(kept),
+        lambda bare, kept, path: bare.load(path),
+        lambda bare, kept, path: bare.set_prompt("a wood"),
+    ],
+    ids=["step", "reset", "restore", "load", "prompt"],
+)
+def test_an_episode_that_no_actions_lead_through_is_refused_until_the_next_reset(tmp_path, meddle):
+    inner = make(model=Told(), collisions=False)
+    bare = inner.unwrapped
+    inner.reset(seed=0)
+    kept, path = bare.clone_state(), bare.save(tmp_path / "one.ctxworld")
+    env = RecordEpisode(inner)
+    env.reset(seed=1)
+    meddle(bare, kept, path)
+    env.step(FORWARD)
+    with pytest.raises(
+        ValueError, match=r"not reached by a reset and steps that were recorded: load, .*call reset\(\)"
+    ):
+        env.episode()
+    env.reset(seed=1)
+    env.step(FORWARD)
+    assert all(moment.same for moment in replay(env.episode()))
+
+
+def test_a_replay_below_wrappers_of_observations_is_seen_to_be_the_same(recorded):
+    _, episode = recorded()
+    shown = list(replay(episode, FrameStackObservation(open_episode(episode), 2)))
+    assert all(moment.same for moment in shown) and shown[-1].observation.shape[0] == 2
 
 
 def test_how_an_episode_was_shown_is_no_part_of_it(untrained_model):
