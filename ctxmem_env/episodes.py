@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from ctxmem_env.atomic import open_whole
 from ctxmem_env.saving import identify_generator, tell_generator
@@ -82,8 +83,12 @@ class RecordEpisode(gym.Wrapper):
     """
 
     def __init__(self, env: gym.Env):
-        if env.spec is None or env.spec.id not in _IDS:
-            raise ValueError(f"env={env!r} was not made by gymnasium.make of one of {', '.join(_IDS)}; make it so.")
+        self._env_id = _find_id(env.unwrapped.spec)
+        if self._env_id is None:
+            raise ValueError(
+                f"env={env!r} was not made by gymnasium.make of one of {', '.join(_IDS)}, or of an id of your own with "
+                "the entry_point of one of them; make it so."
+            )
         env, self._tap = _tap(env)
         super().__init__(env)
 
@@ -105,11 +110,12 @@ class RecordEpisode(gym.Wrapper):
                 "restore_state of a moment from before, or a call of env.unwrapped came between, and no episode can "
                 "tell of it; call reset() of RecordEpisode, and then only its step()."
             )
-        arguments = {name: value for name, value in self.spec.kwargs.items() if name not in ("device", "render_mode")}
+        given = bare.spec.kwargs  # with those that an id of one's own brings
+        arguments = {name: value for name, value in given.items() if name not in ("device", "render_mode")}
         generator = identify_generator(bare.settings, bare.world)
         actions = bare.action_space.to_jsonable(record.actions)
         package, frames = version("ctxmem-env"), record.frames[:]
-        return Episode(self.spec.id, arguments, record.seed, record.options, actions, generator, frames, package)
+        return Episode(self._env_id, arguments, record.seed, record.options, actions, generator, frames, package)
 
 
 @dataclass
@@ -164,6 +170,16 @@ class _Tap(gym.Wrapper):
             record.actions.append(deepcopy(action))
             record.frames.append(self.digest)
         return result
+
+
+def _find_id(spec: EnvSpec | None) -> str | None:
+    """Which of the package's ids has the entry point of a specification."""
+    made = None if spec is None else _creator(spec)
+    return next((name for name in _IDS if _creator(gym.spec(name)) is made), None)
+
+
+def _creator(spec: EnvSpec) -> Any:
+    return load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
 
 
 def _tap(env: gym.Env) -> tuple[gym.Env, _Tap]:

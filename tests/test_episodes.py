@@ -5,6 +5,7 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import (
     FrameStackObservation,
     GrayscaleObservation,
@@ -17,6 +18,7 @@ from helpers import FORWARD, TURN_LEFT, make, walk
 from told_generators import Told
 
 from ctxmem_env.episodes import RecordEpisode, load_episode, open_episode, replay
+from ctxmem_env.true_scene import TrueSceneEnv
 
 WALK = [FORWARD, TURN_LEFT, FORWARD, TURN_LEFT, FORWARD]
 
@@ -208,6 +210,22 @@ def test_a_replay_below_wrappers_of_observations_is_seen_to_be_the_same(recorded
     assert all(moment.same for moment in shown) and shown[-1].observation.shape[0] == 2
 
 
+@pytest.mark.parametrize(
+    "entry_point", ["ctxmem_env.true_scene:TrueSceneEnv", "ctxmem_env:TrueSceneEnv", TrueSceneEnv], ids=str
+)
+def test_an_id_of_ones_own_is_recorded_as_what_it_stands_for(monkeypatch, tmp_path, entry_point):
+    own = EnvSpec("Mine-v0", entry_point, kwargs={"task": "explore", "height": 16, "width": 32, "tour": 1})
+    monkeypatch.setitem(gym.registry, "Mine-v0", own)
+    env = RecordEpisode(gym.make("Mine-v0", height=24))
+    walk(env, WALK, seed=1)
+    path = env.episode().save(tmp_path / "walk.json")
+    monkeypatch.delitem(gym.registry, "Mine-v0")
+    episode = load_episode(path)
+    assert episode.env_id == "CtxMemTrueScene-v0"
+    assert episode.arguments == {"task": "explore", "height": 24, "width": 32, "tour": 1}
+    assert all(moment.same for moment in replay(path))
+
+
 def test_how_an_episode_was_shown_is_no_part_of_it(untrained_model):
     env = RecordEpisode(gym.make("CtxMemScene-v0", model=str(untrained_model), render_mode="rgb_array", device="cpu"))
     env.reset(seed=5)
@@ -294,5 +312,5 @@ def test_what_no_file_can_hold_is_refused_and_nothing_is_written(untrained_model
     with pytest.raises(ValueError, match=r"are no JSON types cannot be saved .*give models and pictures by the path"):
         env.episode().save(tmp_path / "walk.json")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match=r"was not made by gymnasium\.make of one of CtxMemScene-v0"):
+    with pytest.raises(ValueError, match=r"was not made by gymnasium\.make of one of CtxMemScene-v0.* of your own"):
         RecordEpisode(gym.make("CartPole-v1"))
