@@ -51,6 +51,15 @@ def test_errors_are_on_standard_output_only_where_json_is_asked_for(capsys, fail
     assert "Traceback" in err
 
 
+@pytest.mark.parametrize("words", ["rollout", "rollout --actions random", "compare", "play", "collect --out new"])
+def test_a_seed_below_zero_is_refused_in_one_line_of_json(words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words.split(), "--seed", "-1", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": "seed=-1 is out of range; expected an integer of at least 0."}
+    assert "Traceback" not in err and list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_command_says_so(capsys, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt

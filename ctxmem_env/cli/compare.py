@@ -28,6 +28,7 @@ def compare(command: Compare) -> dict:
         get_retrieval(name)
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"retrieval={command.retrieval!r}; expected two or more different names, with commas between.")
+    check_integer("seed", command.seed, 0)
     if command.steps is not None:
         check_integer("steps", command.steps, 1)
     drive = choose_drive(command)

@@ -9,6 +9,7 @@ import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.cli.drive import Drive
 from ctxmem_env.cli.rollout import IDS
 from ctxmem_env.cli.walks import Play
+from ctxmem_env.errors import check_integer
 from ctxmem_env.play import Player
 from ctxmem_env.play.controls import STEP_LENGTH, TURN_ANGLE
 
@@ -27,6 +28,7 @@ def play(command: Play) -> dict:
 
 def open_player(command: Play) -> Player:
     """The window of a command, before anything was pressed."""
+    check_integer("seed", command.seed, 0)
     env = gym.make(
         IDS[command.env],
         task=command.task,

@@ -67,6 +67,7 @@ def rollout(command: Rollout) -> dict:
 
 def _drive(command: Rollout) -> dict:
     """A walk as the options say."""
+    check_integer("seed", command.seed, 0)
     if command.steps is not None:
         check_integer("steps", command.steps, 1)
     if command.any_generator:
