@@ -213,6 +213,8 @@ def load_episode(path: str | Path) -> Episode:
     for name, kind in kinds.items():
         if not isinstance(content[name], kind) or isinstance(content[name], bool):
             raise ValueError(f"{advice}; its {name} is a {type(content[name]).__name__}.")
+    if content["seed"] < 0:
+        raise ValueError(f"{advice}; its seed is {content['seed']}, below 0.")
     if content["env_id"] not in _IDS or not content["frames"]:
         raise ValueError(f"{advice}; its env_id is {content['env_id']!r}, with {len(content['frames'])} frames.")
     return Episode(**content)

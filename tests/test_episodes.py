@@ -276,6 +276,7 @@ def other_model(tmp_path):
         (lambda content: [], "of the format ctxmem-episode-1"),
         (lambda content: {**content, "format": "ctxmem-episode-9"}, "of the format ctxmem-episode-1"),
         (lambda content: {**content, "seed": "zero"}, "its seed is a str"),
+        (lambda content: {**content, "seed": -1}, "its seed is -1, below 0"),
         (lambda content: {**content, "actions": 3}, "its actions is a int"),
         (lambda content: {**content, "env_id": "CartPole-v1"}, "its env_id is 'CartPole-v1'"),
         (lambda content: {name: content[name] for name in content if name != "frames"}, "it has"),
