@@ -1,7 +1,8 @@
 """Helpers for error messages: which argument, what came, what was expected, what to do."""
 
 import difflib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 
 
 def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueError:
@@ -14,6 +15,26 @@ def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueErro
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return ValueError(f"{argument}={name!r} is unknown.{hint} Known: {', '.join(map(repr, known))}.")
+
+
+def keyword_names(*functions: Callable) -> set[str]:
+    """Names of what the functions, or classes, take by name; of `**kwargs` nothing."""
+    parameters = [each for function in functions for each in inspect.signature(function).parameters.values()]
+    return {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+
+
+def check_names(
+    argument: str, names: Iterable[str], known: Iterable[str], settled: Mapping[str, str] | None = None
+) -> None:
+    """ValueError for a name that is unknown, or in `settled`, which tells for each why it is not chosen.
+
+    argument: what has such names, "kwargs" for instance.
+    """
+    for name in names:
+        if settled is not None and name in settled:
+            raise ValueError(f"{argument} has {name!r}, but {settled[name]}; leave it out.")
+        if name not in known:
+            raise unknown_name(f"{argument} key", name, known)
 
 
 def check_integer(argument: str, value: object, low: int, high: int | None = None) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ctxmem_env.actions import batch_of_one
 from ctxmem_env.env import GenerativeSceneEnv
-from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.errors import check_integer, check_names, keyword_names, unknown_name
 from ctxmem_env.generator import Context
 from ctxmem_env.opening import WithoutWeights, draw_openings, open_worlds, reset_shared
 from ctxmem_env.recording import View, Window, draw_panel
@@ -34,6 +34,7 @@ except ImportError as error:
     ) from error
 
 MAX_CYCLES = 500  # as many steps as gymnasium.make gives an episode
+_NO_KWARGS = {"max_episode_steps": "it is max_cycles that limits the steps of cameras"}
 
 
 class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
@@ -74,6 +75,8 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
     def __init__(self, num_cameras: int = 2, max_cycles: int | None = MAX_CYCLES, **kwargs: Any):
         self._cameras = check_integer("num_cameras", num_cameras, 1)
         self.max_cycles = None if max_cycles is None else check_integer("max_cycles", max_cycles, 1)
+        known = keyword_names(GenerativeSceneEnv, GenerativeSceneParallelEnv, type(self))
+        check_names("kwargs", kwargs, known, _NO_KWARGS)
         arguments = inspect.signature(GenerativeSceneEnv).bind(**kwargs)
         arguments.apply_defaults()
         self.settings = check_settings(**arguments.arguments, render_modes=self.metadata["render_modes"])

@@ -1,6 +1,5 @@
 """The batch of worlds as a `VecEnv` of Stable-Baselines3, which takes no vector environments of Gymnasium."""
 
-import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 import ctxmem_env  # noqa: F401  registers the environments
 from ctxmem_env.env import GenerativeSceneEnv
-from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.errors import check_integer, check_names, keyword_names, unknown_name
 
 try:
     from stable_baselines3.common.vec_env import VecEnv, VecMonitor
@@ -66,12 +65,13 @@ def make_sb3_vec_env(
     check_integer("n_envs", n_envs, 1)
     if seed is not None:
         seed = check_integer("seed", seed, 0)
-    known = {*inspect.signature(GenerativeSceneEnv).parameters, "max_episode_steps"}
+    worlds, monitoring = _as_dict("env_kwargs", env_kwargs), _as_dict("monitor_kwargs", monitor_kwargs)
+    known = keyword_names(GenerativeSceneEnv) | {"max_episode_steps"}
     if batch == true_scene:
         known |= {"height", "width"}
-    arguments = {"render_mode": "rgb_array"} | _check_names("env_kwargs", env_kwargs, known, _NO_ENV_KWARGS)
-    known = {*inspect.signature(VecMonitor).parameters} - _NO_MONITOR_KWARGS.keys()
-    monitoring = _check_names("monitor_kwargs", monitor_kwargs, known, _NO_MONITOR_KWARGS)
+    check_names("env_kwargs", worlds, known, _NO_ENV_KWARGS)
+    check_names("monitor_kwargs", monitoring, keyword_names(VecMonitor) - _NO_MONITOR_KWARGS.keys(), _NO_MONITOR_KWARGS)
+    arguments = {"render_mode": "rgb_array"} | worlds
     envs = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, array="numpy", **arguments)
     vec_env = SceneVecEnv(envs)
     if monitor_dir is not None:
@@ -83,15 +83,9 @@ def make_sb3_vec_env(
     return vec_env
 
 
-def _check_names(argument: str, given: Any, known: set[str], settled: dict[str, str]) -> dict[str, Any]:
-    """`given`, a dict or None, as a dict; ValueError for a name in it that is unknown or `settled`, with the reason."""
+def _as_dict(argument: str, given: Any) -> dict[str, Any]:
     if given is not None and not isinstance(given, dict):
         raise ValueError(f"{argument}={given!r} is a {type(given).__name__}; expected a dict or None.")
-    for name in given or {}:
-        if name in settled:
-            raise ValueError(f"{argument} has {name!r}, but {settled[name]}; leave it out.")
-        if name not in known:
-            raise unknown_name(f"{argument} key", name, known)
     return given or {}
 
 

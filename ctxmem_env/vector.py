@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ctxmem_env.batch import check_actions, check_options, check_seeds
 from ctxmem_env.env import GenerativeSceneEnv
-from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.errors import check_integer, check_names, keyword_names, unknown_name
 from ctxmem_env.generator import Context
 from ctxmem_env.opening import WithoutWeights, draw_opening, explain_full_memory, open_worlds
 from ctxmem_env.recording import draw_panel
@@ -79,6 +79,7 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         if array not in ARRAYS:
             raise unknown_name("array", array, ARRAYS)
         self._array = array
+        check_names("kwargs", kwargs, keyword_names(GenerativeSceneEnv, GenerativeSceneVectorEnv, type(self)))
         arguments = inspect.signature(GenerativeSceneEnv).bind(**kwargs)
         arguments.apply_defaults()
         self.settings = check_settings(**arguments.arguments, render_modes=self.metadata["render_modes"])

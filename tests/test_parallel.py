@@ -365,6 +365,9 @@ def test_actions_that_are_refused_move_no_camera(actions, message):
         ({"max_cycles": 0}, "max_cycles=0 is out of range"),
         ({"task": "raom"}, "task='raom' is unknown. Did you mean 'roam'"),
         ({"render_mode": "ansi"}, "render_mode='ansi' is unknown"),
+        ({"taks": "roam"}, r"kwargs key='taks' is unknown\. Did you mean 'task'\?"),
+        ({"num_camera": 3}, r"kwargs key='num_camera' is unknown\. Did you mean 'num_cameras'\?"),
+        ({"max_episode_steps": 9}, "kwargs has 'max_episode_steps', but it is max_cycles that limits .*; leave it out"),
         (
             {"tour": 5, "memory_capacity": 11},
             "tour=5 frames and the first frame of each of num_cameras=2 do not fit into memory_capacity=11; .* 12",

@@ -39,8 +39,11 @@ def test_bad_arguments_are_refused(kwargs, message):
 
 
 def test_arguments_are_those_of_the_single_environment():
-    with pytest.raises(TypeError, match="'num_contexts'"):
+    with pytest.raises(ValueError, match=r"kwargs key='num_contexts' is unknown\. Did you mean 'num_context'\?"):
         make_vec(num_contexts=3)
+    for misspelt, meant in (("taks", "task"), ("autoreset", "autoreset_mode"), ("heigth", "height")):
+        with pytest.raises(ValueError, match=rf"kwargs key='{misspelt}' is unknown\. Did you mean '{meant}'\?"):
+            gym.make_vec("CtxMemTrueScene-v0", 2, **{misspelt: 1})
     assert vars(make_vec(model="nano", tour=12).settings).keys() == vars(make().unwrapped.settings).keys()
     one, other = gym.make_vec("CtxMemScene-v0", 2).settings, gym.make("CtxMemScene-v0").unwrapped.settings
     names = vars(one).keys() - {"task", "actions"}
