@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import platform
 import re
+from importlib.metadata import version
 
 import pytest
 
@@ -23,6 +25,14 @@ def test_help_tells_every_option_without_the_breaks_of_the_source(command, capsy
     lines = [line.strip("│|+ ") for line in told.splitlines() if line.startswith(("│", "|", "  "))]
     for above, line in itertools.pairwise(["", *filter(None, lines)]):
         assert line.startswith(("-", "CONFIG ")) or not re.search(r"[a-z\d'][.)]$", above), line
+
+
+def test_the_version_is_told_with_what_it_stands_on(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    told = [f"{name} {version(name)}" for name in ("ctxmem-env", "torch", "gymnasium")]
+    assert capsys.readouterr() == (", ".join([*told, f"Python {platform.python_version()}"]) + "\n", "")
 
 
 def test_help_tells_defaults_that_say_something(capsys, monkeypatch):

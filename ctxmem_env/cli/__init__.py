@@ -31,7 +31,7 @@ DESCRIPTION = """Worlds that a generative model paints and whose memory is the f
 
 Every command ends with one line of JSON on standard output that holds its results. Progress and errors go to standard
 error, where --quiet leaves errors alone and --debug adds where they come from; --json tells them in JSON, too.
-`ctxmem COMMAND --help` tells more."""
+`ctxmem COMMAND --help` tells more, and `ctxmem --version` what a report of a bug needs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,12 @@
 import functools
 import io
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
+from importlib.metadata import version
 from typing import Annotated, Any, get_args
 
 import docstring_parser
@@ -29,9 +31,13 @@ def parse(kinds: Any, names: dict[str, Sequence[str]], description: str, argumen
 
     Raises:
         ValueError: arguments that do not fit, in one line.
-        SystemExit: help was asked for, and printed.
+        SystemExit: help or the version was asked for, and printed.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["--version"]:
+        packages = ", ".join(f"{name} {version(name)}" for name in ("ctxmem-env", "torch", "gymnasium"))
+        print(f"{packages}, Python {platform.python_version()}")
+        raise SystemExit(0)
     _check_names(names, arguments)
     said, columns = io.StringIO(), os.environ.get("COLUMNS")
     if {"-h", "--help"} & set(arguments):
