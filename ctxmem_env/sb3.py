@@ -65,18 +65,19 @@ def make_sb3_vec_env(
     check_integer("n_envs", n_envs, 1)
     if seed is not None:
         seed = check_integer("seed", seed, 0)
-    worlds, monitoring = _as_dict("env_kwargs", env_kwargs), _as_dict("monitor_kwargs", monitor_kwargs)
+    choice, monitoring = _as_dict("env_kwargs", env_kwargs), _as_dict("monitor_kwargs", monitor_kwargs)
     known = keyword_names(GenerativeSceneEnv) | {"max_episode_steps"}
     if batch == true_scene:
         known |= {"height", "width"}
-    check_names("env_kwargs", worlds, known, _NO_ENV_KWARGS)
+    check_names("env_kwargs", choice, known, _NO_ENV_KWARGS)
     check_names("monitor_kwargs", monitoring, keyword_names(VecMonitor) - _NO_MONITOR_KWARGS.keys(), _NO_MONITOR_KWARGS)
-    arguments = {"render_mode": "rgb_array"} | worlds
+    arguments = {"render_mode": "rgb_array"} | choice
     envs = gym.make_vec(env_id, n_envs, autoreset_mode=AutoresetMode.SAME_STEP, array="numpy", **arguments)
-    vec_env = SceneVecEnv(envs)
+    worlds = SceneVecEnv(envs)
     if monitor_dir is not None:
         os.makedirs(monitor_dir, exist_ok=True)
-    vec_env = VecMonitor(vec_env, monitor_dir, **monitoring)
+    vec_env = VecMonitor(worlds, monitor_dir, **monitoring)
+    vec_env.reset_infos = worlds.reset_infos  # wrappers have a list of their own, which nothing fills
     if seed is not None:
         vec_env.action_space.seed(seed)
     vec_env.seed(seed)
@@ -93,8 +94,9 @@ class SceneVecEnv(VecEnv):
     """A vector environment of Gymnasium in autoreset mode "SameStep" as a `VecEnv`.
 
     `infos[i]` is the info of the step, also where it was the last of an episode; then it holds
-    `terminal_observation` too, and `reset_infos[i]` the info of the episode that has begun. `set_options` takes what
-    `GenerativeSceneEnv.reset` takes, for all worlds or in a list with a dict for each.
+    `terminal_observation` too, and `reset_infos[i]` the info of the episode that has begun; above wrappers other than
+    that of `make_sb3_vec_env` it is `unwrapped.reset_infos`. `set_options` takes what `GenerativeSceneEnv.reset` takes,
+    for all worlds or in a list with a dict for each.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv):
@@ -116,7 +118,7 @@ class SceneVecEnv(VecEnv):
         """Reset all worlds, with the seeds and options that `seed` and `set_options` have set for once."""
         options = {"worlds": self._options} if any(self._options) else None
         observations, infos = self.envs.reset(seed=list(self._seeds), options=options)
-        self.reset_infos = self._split(infos)
+        self.reset_infos[:] = self._split(infos)  # the same list, for others may share it
         self._reset_seeds()
         self._reset_options()
         return observations

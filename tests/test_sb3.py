@@ -53,6 +53,7 @@ def test_worlds_go_the_way_of_those_that_make_vec_env_makes(monkeypatch, observa
                 assert info["episode"]["l"] == other["episode"]["l"]
                 assert info["episode"]["r"] == pytest.approx(other["episode"]["r"], abs=1e-4)
         np.testing.assert_equal(batch.unwrapped.reset_infos, single.reset_infos)
+        np.testing.assert_equal(batch.reset_infos, single.reset_infos)
     assert set(limits) == {False, True}
 
 
