@@ -10,8 +10,10 @@ import argparse
 import importlib
 import json
 import sys
+import zipfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -98,9 +100,14 @@ def film(policy: Policy, args: argparse.Namespace, kwargs: dict) -> str:
 
 
 def open_policy(name: str, algorithm: str) -> Policy:
-    """A policy by its name or file."""
+    """A policy by its name or file; ValueError where there is none."""
     if not name.endswith(".zip"):
         return make_policy(name)
+    # Stable-Baselines3 would look for name.zip.zip, and tell of that.
+    if not Path(name).is_file():
+        raise ValueError(f"policy={name!r}: there is no such file; give one that Stable-Baselines3 wrote.")
+    if not zipfile.is_zipfile(name) or "data" not in zipfile.ZipFile(name).namelist():
+        raise ValueError(f"policy={name!r} is no file that Stable-Baselines3 wrote, or is damaged; give another one.")
     module, algorithm = ALGORITHMS[algorithm]
     return getattr(importlib.import_module(module), algorithm).load(name, device="cpu")
 

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import runpy
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +143,19 @@ def test_the_exported_policy_acts_as_the_trained_one(training, args):
         observation, *_ = env.step(policy.predict(observation)[0])
     assert policy.tasks == ("point_goal",) and policy.facts["steps"] == 32
     env.close()
+
+
+def test_a_file_that_holds_no_agent_gets_one_error_that_names_it(monkeypatch, tmp_path):
+    (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "folder.zip").mkdir()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("a.txt", "a")
+    for name, what in (
+        ("nope.zip", "there is no such file"),
+        ("folder.zip", "there is no such file"),
+        ("text.zip", "is no file that Stable-Baselines3 wrote"),
+        ("other.zip", "is no file that Stable-Baselines3 wrote"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", str(tmp_path / name)])
+        with pytest.raises(SystemExit, match=rf"^evaluate\.py: error: policy='\S*/{name}':? {what}.*; give .*\.$"):
+            runpy.run_path(str(ROOT / "agents" / "evaluate.py"), run_name="__main__")
