@@ -75,7 +75,10 @@ class Filmed(gym.Wrapper):
         bare = self.unwrapped
         given = bare.settings.reset_options | (options or {})
         random = deepcopy(bare.np_random) if seed is None else gym.utils.seeding.np_random(seed)[0]
+        before = bare.np_random_seed
         result = self.env.reset(seed=seed, options=options)
+        if bare.np_random_seed != before:  # a wrapper below may have chosen a seed, as RecordEpisode does
+            random = gym.utils.seeding.np_random(bare.np_random_seed)[0]
         scene = not any(given.get(name) is not None for name in ("image", "capture"))
         self._truth = TrueViews(bare.settings, random, given) if self._wanted and scene else None
         self.likeness = []

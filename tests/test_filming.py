@@ -6,6 +6,7 @@ import pytest
 from gymnasium.wrappers import RecordVideo
 from helpers import FORWARD, TURN_LEFT
 
+from ctxmem_env.episodes import RecordEpisode
 from ctxmem_env.filming import Filmed
 
 WALK = [FORWARD, TURN_LEFT, FORWARD, TURN_LEFT]
@@ -49,6 +50,14 @@ def test_worlds_after_the_first_are_found_too(filmed):
     env.reset(seed=2), true.reset(seed=2)
     env.reset(), true.reset()
     np.testing.assert_array_equal(env.render()[TRUTH], true.render()[VIEW])
+
+
+def test_where_a_wrapper_below_chooses_the_seed_the_scene_is_that_of_its_choice(filmed):
+    env = Filmed(RecordEpisode(filmed().env))
+    env.reset(seed=2)
+    env.reset()
+    env.render()
+    assert env.likeness[0] > 40  # the first frame is a true one
 
 
 def test_where_there_is_no_true_scene_none_is_shown(filmed):
