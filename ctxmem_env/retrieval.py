@@ -138,12 +138,18 @@ def select_context(
     Raises:
         ValueError: an unknown strategy, shapes that do not fit, lengths outside [0, T], a pose that is not
             finite, `num_context` below 1, a fov outside (0, 180), a random strategy without generators, an
-            index of other frames, or anchors that are none of the frames.
+            index of other frames, anchors that are none of the frames, or a strategy that gives no such indices.
     """
     choose = get_retrieval(strategy)
     query = _check(memory_poses, lengths, pose, num_context, fov, generators, index, anchors, cameras)
     indices = choose(query)
     shape = (len(pose), query.num_context)
+    if not isinstance(indices, Tensor) or indices.dtype not in (torch.int64, torch.int32):
+        came = f"a tensor of {indices.dtype}" if isinstance(indices, Tensor) else f"a {type(indices).__name__}"
+        raise ValueError(
+            f"retrieval={strategy!r} gave {came}; expected a tensor of torch.int64 of shape {shape}, each -1 or below "
+            "its world's length."
+        )
     if indices.shape != shape or (is_host(indices) and bool((indices >= lengths[:, None]).any())):
         came = f"indices of shape {tuple(indices.shape)}: {indices.tolist()}"
         raise ValueError(f"retrieval={strategy!r} gave {came}; expected {shape}, each -1 or below its world's length.")

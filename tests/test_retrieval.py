@@ -2,8 +2,10 @@ import inspect
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from helpers import make as make_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -301,6 +303,32 @@ def test_a_strategy_of_ones_own_works_by_name_and_as_it_is(monkeypatch):
         register_retrieval("second")(second)
     with pytest.raises(ValueError, match=r"gave indices .*\[\[1, 1\]\]; expected \(1, 2\), each -1 or below"):
         select("second", walk(1), pose(), 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "came"),
+    [
+        (torch.Tensor.numpy, "a ndarray"),
+        (torch.Tensor.tolist, "a list"),
+        (lambda indices: None, "a NoneType"),
+        (torch.Tensor.float, r"a tensor of torch\.float32"),
+        (torch.Tensor.bool, r"a tensor of torch\.bool"),
+    ],
+)
+def test_a_strategy_that_gives_no_indices_is_named_and_the_world_stays(make, came):
+    def newest(query):
+        indices = (query.lengths[:, None] - 1).expand(-1, query.num_context)
+        return make(indices) if newest.wrong else indices
+
+    env, undisturbed = (make_env(retrieval=newest) for _ in range(2))
+    newest.wrong = False
+    env.reset(seed=0), undisturbed.reset(seed=0)
+    newest.wrong = True
+    expected = rf"retrieval=<function .*newest.*> gave {came}; expected a tensor of torch\.int64 of shape \(1, 8\)"
+    with pytest.raises(ValueError, match=expected):
+        env.step(1)
+    newest.wrong = False
+    np.testing.assert_array_equal(env.step(1)[0], undisturbed.step(1)[0])
 
 
 def test_the_documented_strategies_are_registered():
