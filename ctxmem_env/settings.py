@@ -242,6 +242,12 @@ def _traits(model: str | Generator) -> Traits:
     """What a model is like, without loading its weights."""
     if isinstance(model, str):
         return read_traits(model)
+    # A class has the methods of its instances, and so passes for a generator.
+    if isinstance(model, type):
+        raise ValueError(
+            f"model={model.__name__} is a class; expected the name of a packaged model, a folder, or an object with "
+            f"the methods of ctxmem_env.generator.Generator. Pass an instance, {model.__name__}()."
+        )
     if not isinstance(model, Generator):
         raise ValueError(
             f"model={model!r} is a {type(model).__name__}; expected the name of a packaged model, a folder, "

@@ -191,5 +191,15 @@ def test_an_unknown_model_is_refused_when_the_environment_is_made():
         gym.make("CtxMemScene-v0", model="nanno")
 
 
+def test_a_class_in_place_of_a_generator_is_refused_when_the_environment_is_made():
+    class Sized(PoseGenerator):
+        height = width = 48
+
+    for kind in (PoseGenerator, Sized):
+        name = kind.__name__
+        with pytest.raises(ValueError, match=rf"model={name} is a class; expected .*Pass an instance, {name}\(\)\."):
+            gym.make("CtxMemScene-v0", model=kind)
+
+
 def test_the_nearest_name_is_only_offered_when_it_is_near():
     assert str(unknown_name("task", "xyz", ["roam"])) == "task='xyz' is unknown. Known: 'roam'."

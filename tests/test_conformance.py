@@ -62,6 +62,12 @@ class Broken(CopyGenerator):
         return Generated(frames, view.depth, view.own_weight)
 
 
+class ClassOfSizes(Broken):
+    """Tells of its frames before it is made."""
+
+    height = width = 24
+
+
 def then(change):
     """A `generate` whose view is changed."""
 
@@ -86,6 +92,7 @@ def test_the_one_that_is_to_be_broken_conforms():
     ("generator", "message"),
     [
         (object(), "object has no height; see ctxmem_env.generator.Generator"),
+        (ClassOfSizes, r"^ClassOfSizes is a class; pass an instance, ClassOfSizes\(\)\.$"),
         (Broken(height=24.0), r"Broken.height is 24.0; expected an integer of at least 1"),
         (Broken(default_num_steps=0), r"Broken.default_num_steps is 0; expected an integer"),
         (Broken(takes_text="yes"), r"Broken.takes_text is 'yes'; expected True or False"),

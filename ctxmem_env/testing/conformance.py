@@ -57,6 +57,8 @@ def check_generator(generator: Generator, num_worlds: Iterable[int] = (1, 2), nu
 
 
 def _check_attributes(generator: Generator) -> None:
+    if isinstance(generator, type):
+        raise AssertionError(f"{generator.__name__} is a class; pass an instance, {generator.__name__}().")
     kind = type(generator).__name__
     for name in ("height", "width", "default_num_steps", "encode", "generate", "estimate_depth"):
         assert hasattr(generator, name), f"{kind} has no {name}; see ctxmem_env.generator.Generator."
