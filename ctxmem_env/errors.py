@@ -4,6 +4,8 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 
+from gymnasium import logger
+
 
 def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for a name that is not among the known ones; names the nearest one.
@@ -35,6 +37,23 @@ def check_names(
             raise ValueError(f"{argument} has {name!r}, but {settled[name]}; leave it out.")
         if name not in known:
             raise unknown_name(f"{argument} key", name, known)
+
+
+def check_free_name(argument: str, name: str, new: object, known: Mapping[str, object]) -> None:
+    """ValueError where the name is taken, unless `new` is another definition of the function or class that has it.
+
+    A cell of a notebook that is run again, and a module that is loaded again, define the same once more; of that a
+    warning tells. What the package itself brings is never replaced.
+    """
+    if name not in known:
+        return
+    (module, of), given = (
+        (getattr(one, "__module__", None), getattr(one, "__qualname__", None)) for one in (known[name], new)
+    )
+    again = known[name] is not new and of is not None and (module, of) == given
+    if not again or str(module).startswith("ctxmem_env."):
+        raise ValueError(f"{argument}={name!r} is already registered; choose another name.")
+    logger.warn(f"{argument}={name!r} was registered before; the new definition of {of} takes its place.")
 
 
 def check_integer(argument: str, value: object, low: int, high: int | None = None) -> int:

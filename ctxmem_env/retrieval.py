@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctxmem_env.device import is_host
-from ctxmem_env.errors import check_integer, unknown_name
+from ctxmem_env.errors import check_free_name, check_integer, unknown_name
 from ctxmem_env.greedy import choose_among_all
 from ctxmem_env.nearby import choose_nearby
 from ctxmem_env.overlap import MAX_RANGE, border_rays_meet, in_view_frame, view_overlap
@@ -74,13 +74,15 @@ RETRIEVAL: dict[str, RetrievalStrategy] = {}
 def register_retrieval(name: str, forgets: bool = False) -> Callable[[RetrievalStrategy], RetrievalStrategy]:
     """Decorator that makes a strategy known by name; raises ValueError when the name is taken.
 
+    A new definition of the same function, as of a notebook's cell that is run again, takes the place of the earlier one
+    with a warning, from the next step on also where it is in use by that name.
+
     forgets: the strategy is to stand for a memory that holds nothing but what it returns, as "recent" and "none" do,
     so that what is new is not painted after the frames that opened the world either.
     """
 
     def add(strategy: RetrievalStrategy) -> RetrievalStrategy:
-        if name in RETRIEVAL:
-            raise ValueError(f"retrieval={name!r} is already registered; choose another name.")
+        check_free_name("retrieval", name, strategy, RETRIEVAL)
         if forgets:
             strategy.forgets = True
         RETRIEVAL[name] = strategy

@@ -1,3 +1,4 @@
+import functools
 import inspect
 import math
 from itertools import pairwise
@@ -303,6 +304,27 @@ def test_a_strategy_of_ones_own_works_by_name_and_as_it_is(monkeypatch):
         register_retrieval("second")(second)
     with pytest.raises(ValueError, match=r"gave indices .*\[\[1, 1\]\]; expected \(1, 2\), each -1 or below"):
         select("second", walk(1), pose(), 2)
+
+
+def test_a_strategy_that_is_defined_again_takes_the_place_of_the_earlier_one(monkeypatch):
+    monkeypatch.setattr(retrieval, "RETRIEVAL", dict(RETRIEVAL))
+
+    def run_cell(back, name="mine", function="mine", module="__main__"):
+        cell = f"@register_retrieval('{name}')\ndef {function}(query): return query.lengths[:, None] - {back}"
+        exec(cell, {"__name__": module, "register_retrieval": register_retrieval})
+
+    run_cell(1)
+    with pytest.warns(
+        UserWarning, match="retrieval='mine' was registered before; the new definition of mine takes its"
+    ):
+        run_cell(2)
+    assert select("mine", walk(5), pose(), 1) == [3]
+    for other in ({"module": "elsewhere"}, {"function": "yours"}, {"name": "fov"}):
+        with pytest.raises(ValueError, match=r"retrieval='(mine|fov)' is already registered; choose another name"):
+            run_cell(3, **other)
+    with pytest.raises(ValueError, match="retrieval='fov' is already registered; choose another name"):
+        register_retrieval("fov")(functools.wraps(RETRIEVAL["fov"])(lambda query: None))
+    assert select("mine", walk(5), pose(), 1) == [3] and retrieval.RETRIEVAL["fov"] is RETRIEVAL["fov"]
 
 
 @pytest.mark.parametrize(

@@ -346,3 +346,28 @@ def test_a_task_of_ones_own_is_known_by_its_name_and_pays(monkeypatch):
     assert reward == pytest.approx(float(info["pose"][2])) and terminated
     with pytest.raises(ValueError, match="task='height' is already registered; choose another name"):
         register_task("height")(Height)
+
+
+def test_a_task_that_is_defined_again_takes_the_place_of_the_earlier_one(monkeypatch):
+    monkeypatch.setattr(tasks, "TASKS", dict(TASKS))
+
+    def run_cell(value, name="worth"):
+        @register_task(name)
+        class Worth(Task):
+            def evaluate(self, poses, frames, depth):
+                return torch.full_like(poses[:, 0], value), poses[:, 0] > 9
+
+    run_cell(1.0)
+    before = make(task="worth")
+    with pytest.warns(
+        UserWarning, match=r"task='worth' was registered before; the new definition of .*Worth takes its"
+    ):
+        run_cell(2.0)
+    envs = before, make(task="worth")
+    for env in envs:
+        env.reset(seed=0)
+    assert [env.step(STAY)[1] for env in envs] == [1, 2]
+    with pytest.raises(ValueError, match="task='roam' is already registered; choose another name"):
+        run_cell(3.0, "roam")
+    with pytest.raises(ValueError, match="task='worth' is already registered; choose another name"):
+        register_task("worth")(type("Other", (Task,), {}))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ctxmem_env.errors import unknown_name
+from ctxmem_env.errors import check_free_name, unknown_name
 from ctxmem_env.tasks.explore import Explore
 from ctxmem_env.tasks.image_goal import ImageGoal
 from ctxmem_env.tasks.look_back import LookBack
@@ -23,11 +23,14 @@ TASKS: dict[str, type[Task]] = {
 
 
 def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
-    """Decorator that makes a task known by name; raises ValueError when the name is taken."""
+    """Decorator that makes a task known by name; raises ValueError when the name is taken.
+
+    A new definition of the same class, as of a notebook's cell that is run again, takes the place of the earlier one
+    with a warning; environments that are there keep the one that they were made with.
+    """
 
     def add(task: type[Task]) -> type[Task]:
-        if name in TASKS:
-            raise ValueError(f"task={name!r} is already registered; choose another name.")
+        check_free_name("task", name, task, TASKS)
         TASKS[name] = task
         return task
 
