@@ -166,7 +166,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | Parameter         | Type            | Default      | Description                                                   |
     |-------------------|-----------------|--------------|---------------------------------------------------------------|
     | `model`           | str             | `"nano"`     | A packaged model, a folder, or `wan:` and a folder or hub id; loaded at the first reset, once for each process; or a `ctxmem_env.generator.Generator` |
-    | `task`            | str             | `"roam"`     | See Rewards                                                   |
+    | `task`            | str or class    | `"roam"`     | See Rewards; or a subclass of `ctxmem_env.tasks.Task`          |
     | `reward`          | str             | `"dense"`    | `"dense"` or `"sparse"`; see Rewards                          |
     | `actions`         | str             | `"discrete"` | See Action Space                                              |
     | `observation`     | str             | `"rgb"`      | See Observation Space                                         |
@@ -198,7 +198,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def __init__(
         self,
         model: str | Generator = "nano",
-        task: str = "roam",
+        task: str | type = "roam",
         reward: str = "dense",
         actions: str = "discrete",
         observation: str = "rgb",

@@ -50,7 +50,7 @@ class Episode:
         except TypeError as error:
             raise ValueError(
                 f"an episode with arguments or options that are no JSON types cannot be saved ({error}); give models "
-                "and pictures by the path of their file."
+                "and pictures by the path of their file, tasks and strategies of your own by a name that is registered."
             ) from None
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_whole(path) as file:

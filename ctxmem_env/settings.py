@@ -66,7 +66,7 @@ class Settings:
 def check_settings(
     *,
     model: str | Generator,
-    task: str,
+    task: str | type[Task],
     reward: str,
     actions: str,
     observation: str,
@@ -139,7 +139,7 @@ def check_settings(
         device=check_device(device),
         render_mode=render_mode,
         of_worlds={
-            "task": task,
+            "task": getattr(task, "__qualname__", task),
             "reward": reward,
             "actions": actions,
             "observation": observation,
@@ -227,7 +227,7 @@ def _check_tour(tour: int, memory_capacity: int | None) -> None:
         )
 
 
-def _check_without_depth(model: str, observation: str, name: str, task: Task) -> None:
+def _check_without_depth(model: str, observation: str, name: str | type[Task], task: Task) -> None:
     if observation != "rgb":
         raise ValueError(f"observation={observation!r}, but {model} predicts no depth; use observation='rgb'.")
     if task.needs_depth:

@@ -14,7 +14,7 @@ from gymnasium.wrappers import (
     StickyAction,
     TransformAction,
 )
-from helpers import FORWARD, TURN_LEFT, make, walk
+from helpers import FORWARD, TURN_LEFT, Escape, make, walk
 from told_generators import Told
 
 from ctxmem_env.episodes import RecordEpisode, load_episode, open_episode, replay
@@ -311,6 +311,10 @@ def test_what_no_file_can_hold_is_refused_and_nothing_is_written(untrained_model
         env.episode()
     env.reset(seed=0, options={"image": np.zeros((48, 48, 3), np.uint8)})
     with pytest.raises(ValueError, match=r"are no JSON types cannot be saved .*give models and pictures by the path"):
+        env.episode().save(tmp_path / "walk.json")
+    env = RecordEpisode(gym.make("CtxMemScene-v0", model=str(untrained_model), task=Escape))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"tasks and strategies of your own by a name that is registered\."):
         env.episode().save(tmp_path / "walk.json")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"was not made by gymnasium\.make of one of CtxMemScene-v0.* of your own"):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from itertools import pairwise
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from batches import N, assert_same, make_sync, make_vec, walk
-from helpers import FORWARD, IDS, TURN_LEFT, TURN_RIGHT, make
+from helpers import FORWARD, IDS, TURN_LEFT, TURN_RIGHT, Escape, make
 
 from ctxmem_env import tasks
 from ctxmem_env.camera import motion_between
@@ -346,6 +347,32 @@ def test_a_task_of_ones_own_is_known_by_its_name_and_pays(monkeypatch):
     assert reward == pytest.approx(float(info["pose"][2])) and terminated
     with pytest.raises(ValueError, match="task='height' is already registered; choose another name"):
         register_task("height")(Height)
+
+
+def test_a_class_is_a_task_without_a_name(tmp_path):
+    env, named = make(task=Escape, reward="sparse"), make(task="roam")
+    assert not env.unwrapped.settings.task.dense
+    batch = walk(make_vec(task=Escape, tour=5), seed=5, steps=5)
+    assert_same(batch, walk(make_sync(task=Escape, tour=5), seed=5, steps=5))
+    env.reset(seed=0)
+    twin = pickle.loads(pickle.dumps(env))
+    path = env.unwrapped.save(tmp_path / "a.ctxworld")
+    again = make(task=Escape, reward="sparse")
+    again.reset(seed=3)
+    again.unwrapped.load(path)
+    expected = env.step(FORWARD)
+    assert expected[1] > 0
+    assert_same(twin.step(FORWARD), expected)
+    assert_same(again.step(FORWARD), expected)
+    named.reset(seed=0)
+    with pytest.raises(ValueError, match="was saved with task='Escape', and this environment has task='roam'"):
+        named.unwrapped.load(path)
+
+
+def test_an_object_in_place_of_the_class_of_a_task_is_refused():
+    message = r"task is an object of Escape; every environment makes its own, so pass the class, task=Escape\."
+    with pytest.raises(ValueError, match=message):
+        make(task=Escape())
 
 
 def test_a_task_that_is_defined_again_takes_the_place_of_the_earlier_one(monkeypatch):

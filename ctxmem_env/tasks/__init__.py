@@ -37,10 +37,17 @@ def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
     return add
 
 
-def make_task(name: str, reward: str = "dense") -> Task:
-    """A task by name, with that reward; ValueError with the nearest name when there is none."""
-    if not isinstance(name, str) or name not in TASKS:
-        raise unknown_name("task", name, TASKS)
+def make_task(task: str | type[Task], reward: str = "dense") -> Task:
+    """A task of that name or class, with that reward; ValueError, with the nearest name, for what is neither."""
+    if isinstance(task, Task):
+        kind = type(task).__name__
+        raise ValueError(
+            f"task is an object of {kind}; every environment makes its own, so pass the class, task={kind}."
+        )
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        if not isinstance(task, str) or task not in TASKS:
+            raise unknown_name("task", task, TASKS)
+        task = TASKS[task]
     if reward not in REWARDS:
         raise unknown_name("reward", reward, REWARDS)
-    return TASKS[name](reward)
+    return task(reward)
