@@ -1,6 +1,7 @@
 """Actions of an agent, discrete, continuous or of keyboard and mouse, and the body-frame motion that each asks for."""
 
 import math
+import reprlib
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
@@ -50,9 +51,13 @@ class DiscreteActions:
         last = len(self.names) - 1
         fits = values.ndim == 1 and values.dtype.kind in "iu"
         if not fits or bool(((values < 0) | (values > last)).any()):
-            meaning = ", ".join(f"{i} {name}" for i, name in enumerate(self.names))
-            raise ValueError(f"action={_show(values)}; expected one integer from 0 to {last} a world: {meaning}.")
+            raise ValueError(f"action={_show(values)}; expected {self.expected(' a world')}.")
         return self._motions[torch.from_numpy(values.astype(np.int64))]
+
+    def expected(self, of: str = "") -> str:
+        """What an action is, in words; `of` says of whom."""
+        meaning = ", ".join(f"{i} {name}" for i, name in enumerate(self.names))
+        return f"one integer from 0 to {len(self.names) - 1}{of}: {meaning}"
 
 
 class ContinuousActions:
@@ -76,11 +81,15 @@ class ContinuousActions:
         fits = values.ndim == 2 and values.shape[1] == 4 and values.dtype.kind in "iuf"
         # NaN compares false, so it does not pass.
         if not fits or not bool((np.abs(values) <= 1).all()):
-            raise ValueError(
-                f"action={_show(values)}; expected four finite numbers in [-1, 1] a world, "
-                f"{', '.join(self.names)}; clip them, and set the scale with step_length and turn_angle."
-            )
+            raise ValueError(f"action={_show(values)}; expected {self.expected(' a world')}.")
         return torch.from_numpy(values.astype(np.float32)) * self._scale
+
+    def expected(self, of: str = "") -> str:
+        """What an action is, in words; `of` says of whom."""
+        names = ", ".join(self.names)
+        return (
+            f"four finite numbers in [-1, 1]{of}, {names}; clip them, and set the scale with step_length and turn_angle"
+        )
 
 
 class KeyboardMouseActions:
@@ -112,16 +121,20 @@ class KeyboardMouseActions:
         # NaN compares false, so it does not pass.
         if not fits or not bool(((keys >= 0) & (keys < [3, 3, 4])).all() and (np.abs(mouse) <= 1).all()):
             came = {name: _show(_as_array(value)) for name, value in given.items()} or repr(actions)
-            raise ValueError(
-                f"action={came}; expected 'keys', three integers a world, ws from 0 to 2, ad from 0 to 2 and scs "
-                "from 0 to 3, and 'mouse', two finite numbers in [-1, 1], pitch_delta and yaw_delta."
-            )
+            raise ValueError(f"action={came}; expected {self.expected(' a world')}.")
         ws, ad, scs = torch.from_numpy(keys.astype(np.int64)).unbind(1)
         axis = torch.tensor([0.0, 1.0, -1.0])
         way = torch.stack([axis[ws], axis[ad]], dim=1)
         way = way / way.norm(dim=1, keepdim=True).clamp_min(1) * torch.tensor([1.0, 1.0, 0.3, 1.3])[scs, None]
         down, right = torch.from_numpy(mouse.astype(np.float32)).unbind(1)
         return torch.cat([self._step * way, -self._turn * torch.stack([right, down], dim=1)], dim=1)
+
+    def expected(self, of: str = "") -> str:
+        """What an action is, in words; `of` says of whom."""
+        return (
+            f"'keys', three integers{of}, ws from 0 to 2, ad from 0 to 2 and scs from 0 to 3, and 'mouse', two finite "
+            "numbers in [-1, 1], pitch_delta and yaw_delta"
+        )
 
 
 ActionSet = DiscreteActions | ContinuousActions | KeyboardMouseActions
@@ -143,9 +156,18 @@ def map_actions(function: Callable[[Any], Any], actions: Any) -> Any:
     return function(actions)
 
 
-def batch_of_one(action: Any) -> Any:
-    """One action as `to_motion` takes those of a batch."""
-    return map_actions(lambda part: _as_array(part)[None], action)
+def motion_of_one(actions: ActionSet, action: Any) -> Tensor:
+    """The motion float32 (1, 4), as for `camera.move`, of one action; ValueError that tells it as it was given."""
+    try:
+        return actions.to_motion(map_actions(lambda part: _as_array(part)[None], action))
+    except ValueError:
+        hint = ""
+        if isinstance(action, np.ndarray | Tensor) and isinstance(actions, DiscreteActions):
+            values = _as_array(action)
+            if values.size == 1 and values.dtype.kind in "iu" and values.item() in actions.space:
+                # int(action) is refused by NumPy where the array has axes.
+                hint = " Pass the integer alone, action.item()."
+        raise ValueError(f"action={_tell(action)}; expected {actions.expected()}.{hint}") from None
 
 
 def _check_scale(step_name: str, step: float, turn_name: str, turn: float) -> tuple[float, float]:
@@ -168,3 +190,12 @@ def _as_array(value: Any) -> np.ndarray:
 def _show(values: np.ndarray) -> str:
     text = np.array2string(values, threshold=8, separator=", ")
     return f"{text} ({values.dtype}, shape {values.shape})"
+
+
+def _tell(action: Any) -> Any:
+    """One action as it was given, in words."""
+    if isinstance(action, dict):
+        return map_actions(_tell, action)
+    if isinstance(action, np.ndarray | np.generic | Tensor):
+        return _show(_as_array(action))
+    return f"{reprlib.repr(action)} ({type(action).__name__})"

@@ -11,7 +11,7 @@ import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 
-from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, batch_of_one
+from ctxmem_env.actions import STEP_LENGTH, TURN_ANGLE, motion_of_one
 from ctxmem_env.camera import DEFAULT_FOV
 from ctxmem_env.generator import Context, Generator
 from ctxmem_env.opening import WithoutWeights, draw_opening, open_worlds
@@ -271,7 +271,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Move the camera and look; ValueError for what is no action, ResetNeeded before the first reset."""
         world = self.world
-        motion = self._actions.to_motion(batch_of_one(action))
+        motion = motion_of_one(self._actions, action)
         step = world.advance(motion)
         reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
         self._track.go(to_numpy(motion[0]), float(reward[0]))

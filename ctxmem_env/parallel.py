@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from torch import Tensor
 
-from ctxmem_env.actions import batch_of_one
+from ctxmem_env.actions import motion_of_one
 from ctxmem_env.env import GenerativeSceneEnv
 from ctxmem_env.errors import check_integer, check_names, keyword_names, unknown_name
 from ctxmem_env.generator import Context
@@ -247,7 +247,7 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         motion = torch.zeros(self._cameras, 4)
         for agent, action in actions.items():
             try:
-                own = self.settings.actions.to_motion(batch_of_one(action))
+                own = motion_of_one(self.settings.actions, action)
             except ValueError as error:
                 raise ValueError(f"{agent}: {error} No camera has moved.") from None
             motion[self.possible_agents.index(agent)] = own[0]

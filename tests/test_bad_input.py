@@ -1,5 +1,7 @@
 """Bad input gives one clear error, and the environment goes on as if nothing had happened."""
 
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -154,6 +156,38 @@ def test_bad_actions_are_refused_and_change_nothing(actions, bad):
         with pytest.raises(ValueError, match=r"action=.*expected"):
             env.step(action)
         np.testing.assert_array_equal(env.step(good)[0], undisturbed.step(good)[0])
+
+
+@pytest.mark.parametrize(
+    ("actions", "action", "message"),
+    [
+        ("discrete", np.array([1]), "[1] (int64, shape (1,)); {}. Pass the integer alone, action.item()."),
+        ("discrete", torch.tensor([[8]]), "[[8]] (int64, shape (1, 1)); {}. Pass the integer alone, action.item()."),
+        ("discrete", np.array([9]), "[9] (int64, shape (1,)); {}."),
+        ("discrete", np.zeros(3), "[0., 0., 0.] (float64, shape (3,)); {}."),
+        ("discrete", np.float32(1), "1. (float32, shape ()); {}."),
+        ("discrete", 1.5, "1.5 (float); {}."),
+        ("discrete", "left", "'left' (str); {}."),
+        ("discrete", [1, 2], "[1, 2] (list); {}."),
+        ("continuous", np.zeros(3), "[0., 0., 0.] (float64, shape (3,)); {}."),
+        ("continuous", 3, "3 (int); {}."),
+        ("keyboard_mouse", {"keys": 1, "mouse": np.zeros(2)}, "{{'keys': '1 (int)', 'mouse': '[0., 0.] (float64, sh"),
+        ("keyboard_mouse", 3, "3 (int); {}."),
+    ],
+)
+def test_an_action_is_told_as_it_was_given(actions, action, message):
+    expected = {
+        "discrete": "expected one integer from 0 to 8: 0 stay, 1 forward, 2 back, 3 strafe_left, 4 strafe_right, "
+        "5 turn_left, 6 turn_right, 7 look_up, 8 look_down",
+        "continuous": "expected four finite numbers in [-1, 1], dx, dy, dyaw, dpitch; clip them, and set the scale "
+        "with step_length and turn_angle",
+        "keyboard_mouse": "expected 'keys', three integers, ws from 0 to 2, ad from 0 to 2 and scs from 0 to 3, and "
+        "'mouse', two finite numbers in [-1, 1], pitch_delta and yaw_delta",
+    }
+    env = make(actions=actions)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=re.escape("action=" + message.format(expected[actions]))):
+        env.step(action)
 
 
 def test_step_and_render_before_reset_are_refused():

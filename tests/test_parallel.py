@@ -341,7 +341,7 @@ def test_a_copy_goes_on_where_the_cameras_stood(face, duplicate):
         ({}, r"actions lacks those of \['camera_0', 'camera_1'\]"),
         (
             {"camera_0": 1, "camera_1": 9},
-            r"camera_1: action=\[9\].*expected one integer from 0 to 8.*No camera has moved",
+            r"camera_1: action=9 \(int\); expected one integer from 0 to 8: 0 stay.*No camera has moved",
         ),
         ({"camera_0": 1, "camera_1": None}, r"camera_1: action=.*No camera has moved"),
         ({"camera_0": [0.1, 0, 0, 0], "camera_1": 1}, r"camera_0: action=.*No camera has moved"),
