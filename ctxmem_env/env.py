@@ -273,9 +273,9 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         world = self.world
         motion = motion_of_one(self._actions, action)
         step = world.advance(motion)
-        reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
+        sight, reward, terminated = see_step(step, self.settings.task)
         self._track.go(to_numpy(motion[0]), float(reward[0]))
-        observation, info = self._see(see_step(step, self.settings.task), step.context)
+        observation, info = self._see(sight, step.context)
         return observation, float(reward[0]), bool(terminated[0]), False, info
 
     def render(self) -> np.ndarray | None:

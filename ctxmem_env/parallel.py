@@ -160,12 +160,12 @@ class GenerativeSceneParallelEnv(WithoutWeights, ParallelEnv):
         motion = self._check_actions(actions)
         moving = torch.tensor([agent in agents for agent in self.possible_agents])
         step = world.advance(motion, None if moving.all() else moving)
-        reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
+        sight, reward, terminated = see_step(step, self.settings.task)
         self._elapsed += 1
         limit = self.max_cycles is not None and self._elapsed >= self.max_cycles
         for camera in moving.nonzero().flatten().tolist():
             self._tracks[camera].go(to_numpy(motion[camera]), float(reward[camera]))
-        observations, infos = self._see(see_step(step, self.settings.task), step.context)
+        observations, infos = self._see(sight, step.context)
         rewards, terminations = (
             {agent: value for agent, value in zip(self.possible_agents, values, strict=True) if agent in agents}
             for values in (reward.tolist(), terminated.tolist())

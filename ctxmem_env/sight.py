@@ -13,6 +13,7 @@ from ctxmem_env.opening import Opening
 from ctxmem_env.recording import View
 from ctxmem_env.settings import MAX_DEPTH, Settings
 from ctxmem_env.tasks import Task
+from ctxmem_env.tasks.task import check_evaluation
 from ctxmem_env.track import Track
 from ctxmem_env.world import Step
 
@@ -47,11 +48,14 @@ class Sight(NamedTuple):
         return Sight(*(put(part, new) for part, new in zip(self, rows, strict=True)))
 
 
-def see_step(step: Step, task: Task) -> Sight:
-    """After a step."""
-    return Sight(
+def see_step(step: Step, task: Task) -> tuple[Sight, Tensor, Tensor]:
+    """After a step, with the task's reward (n,) and termination, bool (n,); ValueError where it gives none."""
+    told = task.evaluate(step.poses, step.frames, step.depth)
+    reward, terminated = check_evaluation(task, told, step.poses)
+    sight = Sight(
         step.frames, step.depth, step.poses, step.times, step.overlap, step.collided, task.observe(), task.inform()
     )
+    return sight, reward, terminated
 
 
 def see_openings(openings: Sequence[Opening], worlds: Tensor, num_context: int, task: Task) -> Sight:

@@ -192,8 +192,8 @@ class GenerativeSceneVectorEnv(WithStates, WithoutWeights, gym.vector.VectorEnv)
         if not moving.any():
             return self._sight, rewards, terminations
         step = world.advance(motion, None if moving.all() else torch.from_numpy(moving))
-        reward, terminated = self.settings.task.evaluate(step.poses, step.frames, step.depth)
-        sight, self._context = see_step(step, self.settings.task), step.context
+        sight, reward, terminated = see_step(step, self.settings.task)
+        self._context = step.context
         if self.render_mode is not None:
             for i in np.flatnonzero(moving):
                 self._tracks[i].go(to_numpy(motion[i]), float(reward[i]))

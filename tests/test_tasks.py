@@ -14,10 +14,13 @@ from helpers import FORWARD, IDS, TURN_LEFT, TURN_RIGHT, Escape, make
 
 from ctxmem_env import tasks
 from ctxmem_env.camera import motion_between
+from ctxmem_env.parallel import parallel_env
 from ctxmem_env.scenes import build_scene, is_free, shortest_way
 from ctxmem_env.tasks import REWARDS, TASKS, Task, make_task, register_task
 from ctxmem_env.tasks.goals import BONUS, STEP_COST
 from ctxmem_env.tasks.look_back import OUTWARD
+from ctxmem_env.tasks.task import check_evaluation
+from ctxmem_env.testing import PoseGenerator
 
 STAY, BACK = 0, 2
 IMAGE = np.zeros((9, 9, 3), np.uint8)
@@ -347,6 +350,66 @@ def test_a_task_of_ones_own_is_known_by_its_name_and_pays(monkeypatch):
     assert reward == pytest.approx(float(info["pose"][2])) and terminated
     with pytest.raises(ValueError, match="task='height' is already registered; choose another name"):
         register_task("height")(Height)
+
+
+REWARD, ENDED = torch.zeros(N), torch.zeros(N, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (
+            (REWARD[:, None], ENDED),
+            r"a reward of torch\.float32, shape \(3, 1\), on cpu; expected a tensor of floats, sh",
+        ),
+        (
+            (REWARD, ENDED[:, None]),
+            r"a termination of torch\.bool, shape \(3, 1\), on cpu; expected a tensor of torch\.b",
+        ),
+        (
+            (REWARD, REWARD),
+            r"a termination of torch\.float32, shape \(3,\), on cpu; expected a tensor of torch\.bool, sh",
+        ),
+        (
+            (ENDED, ENDED),
+            r"a reward of torch\.bool, shape \(3,\), on cpu; expected a tensor of floats, shape \(3,\), one",
+        ),
+        ((REWARD.to("meta"), ENDED), r"a reward of torch\.float32, shape \(3,\), on meta; expected .* on cpu\."),
+        (
+            (0.5, ENDED),
+            r"a reward that is a float; expected a tensor of floats, shape \(3,\), one for each world, on c",
+        ),
+        (
+            (REWARD, False),
+            r"a termination that is a bool; expected a tensor of torch\.bool, shape \(3,\), one for each",
+        ),
+        ((REWARD,), r"1 values; expected a reward and a termination, tensors of shape \(3,\)\."),
+        (REWARD, r"a Tensor; expected a reward and a termination, tensors of shape \(3,\)\."),
+    ],
+)
+def test_what_is_no_reward_or_termination_is_refused_by_every_environment(told, message):
+    class Odd(Task):
+        def evaluate(self, poses, frames, depth):
+            if not isinstance(told, tuple):
+                return told
+            return tuple(part[: len(poses)] if isinstance(part, torch.Tensor) else part for part in told)
+
+    one, batch = make(task=Odd), make_vec(task=Odd)
+    cameras = parallel_env(num_cameras=N, model=PoseGenerator(), tour=2, task=Odd)
+    acting = (one, STAY), (batch, np.full(N, STAY)), (cameras, dict.fromkeys(cameras.possible_agents, STAY))
+    for env, action in acting:
+        env.reset(seed=0)
+        expected = message if env is not one else message.replace(r"\(3", r"\(1")
+        with pytest.raises(ValueError, match=f"^evaluate of the task Odd gave {expected}"):
+            env.step(action)
+
+
+def test_rewards_on_another_device_are_not_waited_for():
+    poses = torch.zeros(N, 6, device="meta")  # there is nothing to read
+    reward, ended = check_evaluation(Task(), Task().evaluate(poses, None, None), poses)
+    assert reward.device.type == ended.device.type == "meta"
+    with pytest.raises(ValueError, match=r"a reward of torch\.float32, shape \(3, 1\), on meta; expected .* on meta"):
+        check_evaluation(Task(), (reward[:, None], ended), poses)
 
 
 def test_a_class_is_a_task_without_a_name(tmp_path):

@@ -92,3 +92,25 @@ class Task:
     def inform(self) -> dict[str, Tensor]:
         """What `info` holds of the task, each (B,), bool or float32."""
         return {}
+
+
+def check_evaluation(task: Task, told: Any, poses: Tensor) -> tuple[Tensor, Tensor]:
+    """Reward and termination that `evaluate` of a task gave for poses (B, 6); ValueError unless they are as it says.
+
+    Only types and shapes are looked at: values on another device would have to be waited for.
+    """
+    given, rows = f"evaluate of the task {type(task).__name__} gave", len(poses)
+    if not isinstance(told, tuple | list) or len(told) != 2:
+        came = f"{len(told)} values" if isinstance(told, tuple | list) else f"a {type(told).__name__}"
+        raise ValueError(f"{given} {came}; expected a reward and a termination, tensors of shape ({rows},).")
+    for name, value, kind in zip(("reward", "termination"), told, ("floats", "torch.bool"), strict=True):
+        came = f"a {name} that is a {type(value).__name__}"
+        if isinstance(value, Tensor):
+            fits = value.is_floating_point() if kind == "floats" else value.dtype == torch.bool
+            if fits and value.shape == (rows,) and value.device == poses.device:
+                continue
+            came = f"a {name} of {value.dtype}, shape {tuple(value.shape)}, on {value.device}"
+        raise ValueError(
+            f"{given} {came}; expected a tensor of {kind}, shape ({rows},), one for each world, on {poses.device}."
+        )
+    return told[0], told[1]
