@@ -133,7 +133,7 @@ ALLOWED = {
     "episodes": {"atomic", "saving"},
     "play": {"env", "recording", "state"},
     "policies": {"actions", "atomic", "camera", "dynamics", "settings"},
-    "testing": {"generator"},
+    "testing": {"generator", "tasks"},
     "training": {
         "actions",
         "atomic",

@@ -1,12 +1,15 @@
-"""What a generator must keep: those that the package has keep it, and whoever breaks one thing is told which."""
+"""What generators and tasks must keep: those of the package keep it, and whoever breaks one thing is told which."""
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
 from ctxmem_env.evaluation.baselines import CopyGenerator, WarpGenerator
 from ctxmem_env.generator import Generated, load_generator
 from ctxmem_env.scenes import build_scene, stack_scenes
-from ctxmem_env.testing import PoseGenerator, check_generator
+from ctxmem_env.tasks import REWARDS, TASKS, Task, make_task
+from ctxmem_env.testing import PoseGenerator, check_generator, check_task
 from ctxmem_env.true_scene import TrueSceneGenerator
 
 SIZE = 48
@@ -177,3 +180,103 @@ def test_several_frames_a_step_are_led_by_worlds_and_frames():
     check_generator(Clip())
     with pytest.raises(AssertionError, match=r"expected torch.uint8 of shape \(1, 2, 24, 24, 3\)"):
         check_generator(type("Short", (Clip,), {"frames_per_step": 2, "generate": Broken.generate})())
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_conform(task, reward):
+    check_task(make_task(task, reward))
+
+
+class Count(Task):
+    """Counts the steps of each world, and breaks one thing."""
+
+    shared = 0
+
+    def __init__(self, **broken):
+        super().__init__()
+        self.__dict__.update(broken)
+
+    def spaces(self, height, width):
+        return {"goal": gym.spaces.Box(0.0, 9.0, (1,), np.float32)}
+
+    def open(self, num_worlds, height, width, device):
+        self.steps = torch.zeros(num_worlds)
+
+    def begin(self, world, beginning, drawn):
+        self.steps[world] = 0
+
+    def evaluate(self, poses, frames, depth):
+        self.steps = self.steps + 1
+        return self.steps.clone(), poses[:, 0] > 0
+
+    def observe(self):
+        return {"goal": self.steps[:, None]}
+
+    def inform(self):
+        return {"steps": self.steps}
+
+
+def then_evaluate(change):
+    """A `Count` whose evaluation is changed."""
+
+    def evaluate(self, poses, frames, depth):
+        return change(self, poses, *Count.evaluate(self, poses, frames, depth))
+
+    return type("Changed", (Count,), {"evaluate": evaluate})()
+
+
+def count_of_the_process(self, poses, reward, ended):
+    Count.shared += 1
+    return reward + Count.shared, ended
+
+
+def test_the_task_that_is_to_be_broken_conforms():
+    check_task(Count())
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Count, r"^Count is a class; pass an instance, Count\(\)\.$"),
+        (PoseGenerator(), r"PoseGenerator is no subclass of ctxmem_env\.tasks\.Task"),
+        (
+            then_evaluate(lambda self, poses, reward, ended: (reward[:, None], ended)),
+            r"evaluate of the task Changed gave a reward of torch\.float32, shape \(1, 1\), on cpu; expected a tens",
+        ),
+        (
+            then_evaluate(lambda self, poses, reward, ended: (reward / 0, ended)),
+            r"evaluate: the reward holds NaN or infinity",
+        ),
+        (
+            then_evaluate(lambda self, poses, reward, ended: (poses.mul_(2)[:, 0], ended)),
+            r"evaluate: changed poses, which are the environment's; work on a copy",
+        ),
+        (then_evaluate(count_of_the_process), r"evaluate: the same steps from the same moment told something else"),
+        (
+            then_evaluate(lambda self, poses, reward, ended: (reward - poses.mean(), ended)),
+            r"evaluate: world 0 is told something else when only other worlds of the batch see something else",
+        ),
+        (Count(observe=dict), r"observe: gave \[\]; spaces announces \['goal'\]"),
+        (
+            Count(observe=lambda: {"goal": torch.full((1, 1), 10.0)}),
+            r"observe: goal is torch\.float32 of shape \(1, 1\), from 10 to 10; expected 1 of Box\(0\.0, 9\.0, \(1,",
+        ),
+        (
+            Count(inform=lambda: {"steps": torch.zeros(1, dtype=torch.int64)}),
+            r"inform: steps is torch\.int64 of shape \(1,\), from 0 to 0; expected a tensor of bool or float",
+        ),
+        (
+            type("All", (Count,), {"begin": lambda self, world, beginning, drawn: self.steps.fill_(world)})(),
+            r"begin: other worlds are told something else when one starts over",
+        ),
+        (
+            type("Dark", (Count,), {"begin": lambda self, world, beginning, drawn: beginning.frames.zero_()})(),
+            r"draw and begin: changed frames, which are the environment's",
+        ),
+    ],
+    ids=lambda value: None if not isinstance(value, str) else value[:30],
+)
+def test_what_a_task_breaks_is_told_in_words(task, message):
+    with pytest.raises(AssertionError, match=message):
+        check_task(task)
