@@ -156,7 +156,10 @@ def check_settings(
         },
         reset_options={},
     )
-    start = check_start(settings, reset_options)
+    try:
+        start = check_start(settings, reset_options)
+    except ValueError as error:
+        raise ValueError(f"reset_options: {error}") from None
     return replace(settings, reset_options=dict(reset_options or {}), start=start)
 
 
