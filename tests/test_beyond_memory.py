@@ -5,17 +5,17 @@ import math
 import pytest
 import torch
 
-from ctxmem_env.generator.extend import beyond_memory
+from ctxmem_env.generator.extend import Hints, beyond_memory
 from ctxmem_env.generator.transformer import SceneTransformer
 
 SIZE = 80  # a hole is wide from 9 pixels on
 
 
-def hints(covered: torch.Tensor, moved: float = 0.0) -> torch.Tensor:
-    """`Seen.hints` of one view, of which only cover (H, W) and the way beyond all borders are read."""
-    found = torch.zeros(1, 1, 10, *covered.shape)
-    found[:, :, 4], found[:, :, 9] = covered, moved
-    return found
+def hints(covered: torch.Tensor, moved: float = 0.0) -> Hints:
+    """Those of one view, of which only cover (H, W) and the way beyond all borders are read."""
+    covered = covered[None, None, None]
+    nothing = torch.zeros_like(covered)
+    return Hints(nothing, nothing, covered, nothing, nothing, torch.full_like(covered, moved))
 
 
 def hole(rows: slice, columns: slice) -> torch.Tensor:

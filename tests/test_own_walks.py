@@ -105,7 +105,7 @@ def test_the_texture_of_what_was_never_shown_is_to_be_that_of_what_was_made_up_a
     made_up, known = texture(False, batch["frames"]), texture(True, batch["frames"])
     assert made_up == texture(False, other)
     assert known != texture(True, other)
-    monkeypatch.setattr("ctxmem_env.training.train._ENLARGED", 1.0)
+    monkeypatch.setattr("ctxmem_env.training.targets._ENLARGED", 1.0)
     assert made_up != texture(False, batch["frames"])
     assert known == texture(True, batch["frames"])
 

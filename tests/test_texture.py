@@ -10,8 +10,9 @@ from test_training import CONFIG, SIZE, some_batches
 from ctxmem_env.generator.flow import draw_times
 from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.training.run import autocast
+from ctxmem_env.training.targets import times_enlarged
 from ctxmem_env.training.texture import differences, texture_loss
-from ctxmem_env.training.train import losses, times_enlarged
+from ctxmem_env.training.train import losses
 
 AS_NEAR = torch.ones(2, 1, 64, 64)
 

@@ -18,7 +18,8 @@ from ctxmem_env.scenes import build_scene, render, split_of, stack_scenes
 from ctxmem_env.training.checkpoint import load_checkpoint, save_checkpoint
 from ctxmem_env.training.data import SceneBatches, batches, corrupt, soften, to_float, to_uint8
 from ctxmem_env.training.run import autocast, optimizers, rate
-from ctxmem_env.training.train import losses, magnified, repaint_context, train
+from ctxmem_env.training.targets import magnified
+from ctxmem_env.training.train import losses, repaint_context, train
 from ctxmem_env.training.validate import validation_batch
 
 SIZE = 16

@@ -1,5 +1,7 @@
 """Beyond what is remembered: frames carried on over their borders, an example of what may be there."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,16 +88,32 @@ def extend(
     return colours.reshape(shape), (log_depth * anything).reshape(shape), moved.view(shape)
 
 
-def beyond_memory(hints: Tensor) -> Tensor:
-    """Where S views look at what is not remembered at all, bool (B, S, 1, H, W), from `transformer.Seen.hints`.
+class Hints(NamedTuple):
+    """What is known of the pixels of S views before anything is painted, each (B, S, channels, H, W).
+
+    thrown: colours of the remembered pixels that fall on them, in [-1, 1], their log depth, and `covered`, 1 where one
+    does; 0 elsewhere, see `splat.splat`. example: colours of an example that is carried on there, their log depth, and
+    by how much it is `moved` beyond its borders, see `extend`.
+    """
+
+    thrown: Tensor
+    thrown_depth: Tensor
+    covered: Tensor
+    example: Tensor
+    example_depth: Tensor
+    moved: Tensor
+
+
+def beyond_memory(hints: Hints) -> Tensor:
+    """Where S views look at what is not remembered at all, bool (B, S, 1, H, W).
 
     That is beyond the borders of all remembered frames, and in wide holes within them, but for their rims: behind a
     wall that was passed, but not beside an edge, where what is next to a hole tells enough.
     """
-    covered, moved = hints[:, :, 4:5], hints[:, :, 9:10]
-    empty, radius = covered == 0, max(1, hints.shape[-1] // 20)
-    near = _spread(1 - empty.flatten(0, 1).to(hints), radius)  # to something that is remembered
-    wide = _spread(1 - near, radius - 1).unflatten(0, hints.shape[:2]) > 0
+    covered, moved = hints.covered, hints.moved
+    empty, radius = covered == 0, max(1, covered.shape[-1] // 20)
+    near = _spread(1 - empty.flatten(0, 1).to(covered), radius)  # to something that is remembered
+    wide = _spread(1 - near, radius - 1).unflatten(0, covered.shape[:2]) > 0
     return empty & (moved < torch.pi) & ((moved > 0) | wide)
 
 

@@ -28,7 +28,7 @@ from ctxmem_env.generator.attention import (
     relative_cameras,
     rotary_table,
 )
-from ctxmem_env.generator.extend import beyond_memory
+from ctxmem_env.generator.extend import Hints, beyond_memory
 from ctxmem_env.generator.lookup import UNKNOWN, fetch, locate, two_largest
 from ctxmem_env.generator.panorama import OfPlace, Panorama, carry_on
 from ctxmem_env.generator.splat import splat
@@ -46,12 +46,11 @@ class View(NamedTuple):
 class Seen(NamedTuple):
     """What S views can know of the remembered frames before any denoising step; the same for all of them.
 
-    hints: colours, log depth and cover of `splat.splat`, then what `carry_on` returns, (B, S, 10, H, W), None
-    without look-up; rays (B S, 3, H, W), see `level_rays`; remembered: keys and values of each layer that reads them;
-    views, context: the cameras.
+    hints: None without look-up; rays (B S, 3, H, W), see `level_rays`; remembered: keys and values of each layer that
+    reads them; views, context: the cameras.
     """
 
-    hints: Tensor | None
+    hints: Hints | None
     rays: Tensor
     remembered: list[Remembered]
     views: Cameras
@@ -237,7 +236,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
             of_place = OfPlace(frames, depth, context, torch.where(true.any(1, keepdim=True), true, mask))
             of_place = of_place if examples is None else examples.or_else(of_place)
             thrown = splat(frames, depth, context, mask, views, given)
-            hints = torch.cat([*thrown, *carry_on(of_place, views, panorama)], dim=2)
+            hints = Hints(*thrown, *carry_on(of_place, views, panorama))
         each_focal = views.focal[:, None].expand(-1, targets).flatten()
         rays = level_rays(self.config.height, self.config.width, upright.to_world.flatten(0, 1), each_focal)
         relative = relative_cameras(cameras.some(slice(slots + targets)), slots)
@@ -277,8 +276,7 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         if seen is None:
             seen = self.look(poses, fov, frames, depth, context_poses, mask, keys_values)
         each_pose, each_fov = poses.flatten(0, 1), fov[:, None].expand(-1, poses.shape[1]).flatten()
-        inputs = [noisy] if seen.hints is None else [noisy, seen.hints]
-        inputs = torch.cat([*(part.flatten(0, 1) for part in inputs), seen.rays], dim=1)
+        inputs = torch.cat([*(part.flatten(0, 1) for part in (noisy, *(seen.hints or ()))), seen.rays], dim=1)
         x = self.embed_target(self._patches(inputs.to(self.embed_target.weight.dtype)))
         condition = self._condition(each_pose, each_fov, time.flatten())
         rotary, remembered = self._rotary(x), iter(seen.remembered)
@@ -296,24 +294,24 @@ class SceneTransformer(ModelMixin, ConfigMixin):
         own, log_depth = out[:, :, :3], out[:, :, 3] + 1.0  # e metres before anything is learned
         if not self.config.lookup:
             return View(own, own, log_depth, torch.ones_like(log_depth))
-        hints = inputs.unflatten(0, (batch, targets))
-        thrown, covered, example, example_depth = hints[:, :, 6], hints[:, :, 7], hints[:, :, 8:11], hints[:, :, 11]
+        trust, *kinds, of_own, follow = out[:, :, 4:].unbind(2)
+        hints, example_depth = seen.hints, seen.hints.example_depth[:, :, 0]
         # Where nothing is remembered any mixture would be paid for again in every copy of it, until nothing but fog is
         # left: there the example is taken as it is, for the last layers to change.
-        follow = torch.where(beyond_memory(hints[:, :, 3:]), 1.0, torch.sigmoid(out[:, :, 10:]))
-        own = own + follow * (example - own)
+        follow = torch.where(beyond_memory(hints), 1.0, torch.sigmoid(follow[:, :, None]))
+        own = own + follow * (hints.example - own)
         # What is painted after an example takes its depth with its colour, or edges of the two would not meet.
         log_depth = log_depth + follow[:, :, 0] * (example_depth > UNKNOWN) * (example_depth - log_depth)
-        trust = torch.sigmoid(out[:, :, 4] + 1.0) * covered
-        log_depth = (trust * thrown + (1 - trust) * log_depth).clamp(-3, 6)
+        trust = torch.sigmoid(trust + 1.0) * hints.covered[:, :, 0]
+        log_depth = (trust * hints.thrown_depth[:, :, 0] + (1 - trust) * log_depth).clamp(-3, 6)
         image, evidence, visible = locate(log_depth, seen.views, depth, seen.context, mask)
         # How much each kind of evidence counts is predicted for every pixel.
-        weights = out[:, :, None, 5:9].unbind(3)
-        score = torch.addcmul(weights[3], weights[0] - 2, evidence.disagreement)
-        score = torch.addcmul(torch.addcmul(score, weights[1], evidence.sign), weights[2], evidence.ratio)
+        disagreement, sign, ratio, any_frame = (kind[:, :, None] for kind in kinds)
+        score = torch.addcmul(any_frame, disagreement - 2, evidence.disagreement)
+        score = torch.addcmul(torch.addcmul(score, sign, evidence.sign), ratio, evidence.ratio)
         score = score.masked_fill(~visible, -1e4)
         slot = two_largest(score.detach())
-        weight = torch.cat([out[:, :, 9:10], score.gather(2, slot)], dim=2).softmax(dim=2)
+        weight = torch.cat([of_own[:, :, None], score.gather(2, slot)], dim=2).softmax(dim=2)
         blend = (weight[:, :, 1:, None] * fetch(frames, image, slot)).sum(2) + weight[:, :, :1] * own
         own_weight = weight[:, :, 0]
         refined = torch.cat([blend, own_weight[:, :, None]], dim=2).flatten(0, 1)

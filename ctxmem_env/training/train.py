@@ -21,13 +21,11 @@ from ctxmem_env.config import TrainConfig
 from ctxmem_env.device import resolve_device
 from ctxmem_env.errors import unknown_name
 from ctxmem_env.generator import Examples
-from ctxmem_env.generator.extend import beyond_memory
 from ctxmem_env.generator.flow import add_noise, draw_times, loss_weight
-from ctxmem_env.generator.lookup import MIN_DEPTH, UNKNOWN, times_nearer
 from ctxmem_env.generator.panorama import OfPlace, wind
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.store import save_generator
-from ctxmem_env.generator.transformer import SceneTransformer, Seen
+from ctxmem_env.generator.transformer import SceneTransformer
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.training import ranks
 from ctxmem_env.training.adversary import Adversary
@@ -35,11 +33,9 @@ from ctxmem_env.training.captures import estimate_context, training_batches
 from ctxmem_env.training.data import batches, to_float
 from ctxmem_env.training.own_walks import OwnWalks
 from ctxmem_env.training.run import ARGUMENTS, Run, autocast
+from ctxmem_env.training.targets import judged, make_target
 from ctxmem_env.training.texture import texture_loss
 from ctxmem_env.training.validate import validate_all, validation_batches
-
-_NEARER = 1.6  # what has come so many times nearer shows more than was seen of it
-_ENLARGED = 2.0  # times, at most, that more detail is asked of what has come nearer
 
 
 def losses(
@@ -51,12 +47,9 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     """The training loss of one batch and its parts: colour, the network's own colour, log depth and, if asked, texture.
 
-    Where nothing true was seen there are many right answers, and their average is fog. There something else stands for
-    the truth, and the critic says what is wrong with it: where nothing is remembered the example that `carry_on` gives,
-    and after walks over own frames whatever is remembered. The critic looks at all that is not remembered, and at what
-    has come much nearer or is soft, since the average of all details that it may have is none. Texture, which weighs
-    the same everywhere and at all times, is to be that of what the colours are to be, and up to `_ENLARGED` times as
-    strong where something made up has come nearer.
+    Where nothing true was seen there are many right answers, and their average is fog: there something else stands for
+    the truth, see `make_target`, and the critic says what is wrong with it. Texture, which weighs the same everywhere
+    and at all times, is to be that of what the colours are to be.
     """
     clean = to_float(batch["frames"])
     whole = (ranks.size() * len(clean), *clean.shape[1:])  # drawn for the scenes of all ranks, whatever their number
@@ -86,69 +79,29 @@ def losses(
         under_noise = torch.where(own[..., None, None, None], first.to(clean), clean)
     view = model(add_noise(under_noise, t, noise), t, *memory, seen=seen)
     weight = loss_weight(t)[..., None, None, None]
-    target, target_depth = clean, batch["depth"].clamp(min=MIN_DEPTH).log()
-    measured = batch["depth"] > 0  # a capture may not tell it
-    painted = torch.zeros_like(clean[:, :, :1])
-    nearer = torch.ones_like(painted)
-    if seen.hints is not None:
-        stand_in, there = seen.hints[:, :, 5:9], beyond_memory(seen.hints)
-        if "known" in batch:
-            # After a walk over own frames all that the true ones did not show is made up: it is to stay as it was.
-            covered, there = seen.hints[:, :, 4:5] > 0, ~batch["known"][:, :, None]
-            stand_in = torch.where(covered, seen.hints[:, :, :4], stand_in)
-            if config.texture_weight:
-                times = times_enlarged(batch, seen, stand_in[:, :, 3])[:, :, None]
-                nearer = torch.where(covered & there, times, nearer)
-        painted = there.to(clean)
-        target = torch.where(there, stand_in[:, :, :3], clean)
-        exemplary = (there & (stand_in[:, :, 3:] > UNKNOWN))[:, :, 0]
-        target_depth, measured = torch.where(exemplary, stand_in[:, :, 3], target_depth), measured | exemplary
-        weight = weight * (1 - (1 - config.example_weight) * painted)
+    target = make_target(batch, seen, clean)
+    weight = weight * (1 - (1 - config.example_weight) * target.stands_in)
 
     def colour(prediction: Tensor) -> Tensor:
         # Half squared and half absolute error: the first wants the right brightness, the second sharp edges.
-        error = prediction - target
+        error = prediction - target.colours
         return (weight * (error.square() + 0.2 * error.abs())).mean()
 
-    share = ranks.total(measured.float().mean()) / ranks.size()
-    depth = ((view.log_depth - target_depth).abs() * measured).mean() / share.clamp(min=1e-6)
+    share = ranks.total(target.measured.float().mean()) / ranks.size()
+    depth = ((view.log_depth - target.log_depth).abs() * target.measured).mean() / share.clamp(min=1e-6)
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if config.texture_weight:
-        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in (view.frames, target, nearer)))
+        detail = view.frames, target.colours, target.enlarged
+        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in detail))
         total = total + config.texture_weight * parts["texture"]
     if adversary is not None:
-        painted = torch.maximum(painted, magnified(batch)[:, :, None].to(painted))
-        if "soft" in batch:
-            painted = torch.maximum(painted, batch["soft"].to(painted)[:, None, None, None, None])
-        if seen.hints is not None:
-            painted = torch.maximum(painted, 1 - seen.hints[:, :, 4:5])
-        frames, truth, painted = view.frames.flatten(0, 1), clean.flatten(0, 1), painted.flatten(0, 1)
+        frames, truth, painted = (part.flatten(0, 1) for part in (view.frames, clean, judged(batch, seen, target)))
         (reconstruction,) = torch.autograd.grad(parts["colour"], view.frames, retain_graph=True)
         pull = adversary.pull(frames, truth, painted, reconstruction.flatten(0, 1))
         total = total + config.adversarial_weight * (frames * pull).sum()
         adversary.step(frames, truth, painted)
     return total, {name: value.item() for name, value in parts.items()}
-
-
-@torch.no_grad()
-def magnified(batch: dict[str, Tensor]) -> Tensor:
-    """Which pixels of the true views (B, S, H, W) are remembered, but only from `_NEARER` times as far away or more."""
-    log_depth = batch["depth"].clamp(min=MIN_DEPTH).log()
-    views, context = (cameras_at(batch[name], batch["fov"]) for name in ("poses", "context_poses"))
-    nearer = times_nearer(log_depth, views, batch["context_depth"], context, batch["mask"]) > _NEARER
-    return nearer & (batch["depth"] > 0)
-
-
-@torch.no_grad()
-def times_enlarged(batch: dict[str, Tensor], seen: Seen, log_depth: Tensor) -> Tensor:
-    """How many times larger than in any remembered frame views show their pixels: (B, S, H, W), up to `_ENLARGED`.
-
-    log_depth (B, S, H, W): log of the pixels' depth in metres. 1 where some frame shows one as large or larger, or
-    none shows it.
-    """
-    times = times_nearer(log_depth.float(), seen.views, batch["context_depth"], seen.context, batch["mask"])
-    return times.nan_to_num(1.0).clamp(1.0, _ENLARGED)
 
 
 @torch.no_grad()
