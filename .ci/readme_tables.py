@@ -222,7 +222,6 @@ SECTIONS = {
     "transfer point_goal, less memory": functools.partial(
         transfer, "point_goal", policies=("frontier", "ppo_point_goal")
     ),
-    "transfer point_goal, carved": functools.partial(transfer, "point_goal_carved"),
     "transfer look_back": functools.partial(transfer, "look_back"),
     "transfer point_goal in short": functools.partial(
         transfer,
