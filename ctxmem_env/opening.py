@@ -21,8 +21,8 @@ from ctxmem_env.tasks import Beginning, Task
 from ctxmem_env.world import SceneWorld
 
 _BYTES_A_PIXEL = 5  # of a remembered frame: three of colour, two of depth
-# How torch says on a CPU that memory is full; there it has no type of its own for that.
 _MOST_SCENES = len(SPLITS["train"])  # from which one is drawn
+# How torch says on a CPU that memory is full; there it has no type of its own for that.
 _FULL = ("can't allocate memory", "not enough memory", "size calculation overflowed")
 
 
@@ -171,9 +171,13 @@ class WithoutWeights:
         if isinstance(self.settings.model, str) and self._world is not None:
             state["_world"] = copy(self._world)
             state["_world"].generator = None
+            state["_weights_sha256"] = getattr(self._world.generator, "weights_sha256", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        sha256 = state.pop("_weights_sha256", None)
         self.__dict__.update(state)
         if self._world is not None and self._world.generator is None:
-            self._world.generator = load_generator(self.settings.model, self.settings.device)
+            from ctxmem_env.generator.store import load_same
+
+            self._world.generator = load_same(self.settings.model, self.settings.device, sha256)

@@ -1,14 +1,20 @@
 """Generators on disk: what is saved comes back, and what is not intact is refused before anything is loaded."""
 
+import copy
+import gc
 import json
+import pickle
 import shutil
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from ctxmem_env.generator import load_generator
+import ctxmem_env  # noqa: F401  registers the ids
+from ctxmem_env.generator import load_generator, store
 from ctxmem_env.generator.locate import find_generator, packaged_names
 from ctxmem_env.generator.pipeline import SceneGenerator
 from ctxmem_env.generator.protocol import Context
@@ -68,6 +74,33 @@ def test_a_folder_is_loaded_once_until_it_holds_other_weights(folder):
     second = load_generator(str(folder), "cpu")
     assert second.weights_sha256 == read_generator(folder).weights_sha256 != first.weights_sha256
     assert load_generator(str(folder), "cpu") is second
+
+
+def test_an_adapter_is_loaded_again_when_it_is_another_one(tmp_path, monkeypatch):
+    (tmp_path / "adapter.json").write_text("one")
+    monkeypatch.setattr(store, "_load", lambda *_: tiny())
+    monkeypatch.setattr(store, "weights_checksum", lambda model: (tmp_path / "adapter.json").read_text())
+    model = f"wan:{tmp_path}"
+    first = load_generator(model, "cpu")
+    assert load_generator(model, "cpu") is first
+    (tmp_path / "adapter.json").write_text("other")
+    assert load_generator(model, "cpu") is not first
+
+
+def test_a_copy_of_an_environment_keeps_its_weights_when_the_folder_has_others(folder):
+    env = gym.make("CtxMemScene-v0", model=str(folder), tour=1, collisions=False)
+    env.reset(seed=0)
+    pickled = pickle.dumps(env)
+    save_generator(tiny(seed=1), folder)
+    for other in (copy.deepcopy(env), pickle.loads(pickled)):
+        assert other.unwrapped.world.generator is env.unwrapped.world.generator
+    own = copy.deepcopy(env)
+    np.testing.assert_array_equal(own.step(1)[0], env.step(1)[0])
+    del env, own, other
+    store._loaded.clear()
+    gc.collect()
+    with pytest.raises(ValueError, match=r"has other weights by now .* than those of this copy .* make the env"):
+        pickle.loads(pickled)
 
 
 def test_weights_are_kept_in_half_precision_and_used_in_single(folder):

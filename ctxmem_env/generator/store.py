@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,8 @@ from ctxmem_env.generator.wan.folders import PREFIX
 _CHECKSUMS = "checksums.json"
 _WEIGHTS = Path("transformer") / "diffusion_pytorch_model.safetensors"
 _loaded: dict[tuple[str, str], tuple[str | None, Generator]] = {}  # by name and device: checksum, generator
+# All that are in use, by name, device and SHA-256 of their weights.
+_in_use: WeakValueDictionary[tuple[str, str, str | None], Generator] = WeakValueDictionary()
 
 
 def save_generator(generator: SceneGenerator, folder: str | Path) -> Path:
@@ -107,11 +110,30 @@ def load_cached(model: str, device: str) -> Generator:
     Loaded once, but for a folder of other weights than before, as training writes them.
     """
     # A hub id names what was fetched; to look there again is to ask the network.
-    sums = weights_checksum(model) if Path(model).is_dir() else None
+    sums = weights_checksum(model) if Path(model.removeprefix(PREFIX)).is_dir() else None
     kept = _loaded.get((model, device))
     if kept is None or kept[0] != sums:
         kept = _loaded[model, device] = sums, _load(model, device)
+        _in_use[model, device, _sha256(kept[1])] = kept[1]
     return kept[1]
+
+
+def load_same(model: str, device: str, sha256: str | None) -> Generator:
+    """The generator called `model` whose weights have that SHA-256: one that is in use, or that its name stands for.
+
+    ValueError where the name stands for other weights by now.
+    """
+    generator = _in_use.get((model, device, sha256)) or load_cached(model, device)
+    if _sha256(generator) != sha256:
+        raise ValueError(
+            f"model={model!r} has other weights by now (SHA-256 {_sha256(generator)}) than those of this copy "
+            f"({sha256}); make the environment anew."
+        )
+    return generator
+
+
+def _sha256(generator: Generator) -> str | None:
+    return getattr(generator, "weights_sha256", None)
 
 
 def _load(model: str, device: str) -> Generator:
