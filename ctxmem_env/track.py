@@ -16,6 +16,8 @@ class Track:
         num_rewards: steps whose rewards are kept.
         record: what `ctxmem_env.episodes` keeps of the episode, so that a copy of the track, as a state holds it, has
             its own; None where nothing is recorded.
+        scenes: the scene that the world opened in, a batch of one, for films to show beside it; None where there is
+            none.
     """
 
     def __init__(self, poses: np.ndarray | None = None, rewards: np.ndarray | None = None):
@@ -24,6 +26,7 @@ class Track:
         self._poses, self._rewards = _Pieces((6,)), _Pieces(())
         self.motion: np.ndarray | None = None
         self.record: Any = None
+        self.scenes: Any = None
         for pieces, values in ((self._poses, poses), (self._rewards, rewards)):
             for value in () if values is None else values:
                 pieces.append(value)

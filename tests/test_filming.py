@@ -60,6 +60,31 @@ def test_where_a_wrapper_below_chooses_the_seed_the_scene_is_that_of_its_choice(
     assert env.likeness[0] > 40  # the first frame is a true one
 
 
+class Choosing(gym.Wrapper):
+    """Opens the same world at every reset."""
+
+    def reset(self, *, seed=None, options=None):
+        return self.env.reset(seed=7, options={"scene": 7})
+
+
+def test_where_a_wrapper_below_chooses_the_world_it_is_that_which_is_shown(filmed):
+    env = Filmed(Choosing(filmed().env))
+    for _ in range(3):
+        env.reset()
+        env.render()
+        assert env.likeness[0] > 40
+
+
+def test_the_scene_of_a_moment_comes_back_with_it(filmed):
+    env = filmed()
+    env.reset(seed=2)
+    moment = env.unwrapped.clone_state()
+    env.reset(seed=3)
+    env.unwrapped.restore_state(moment)
+    env.render()
+    assert env.likeness[0] > 40
+
+
 def test_where_there_is_no_true_scene_none_is_shown(filmed):
     env, true = filmed(), filmed("CtxMemTrueScene-v0")
     env.reset(seed=0, options={"image": np.zeros((48, 48, 3), np.uint8)})
