@@ -5,6 +5,7 @@
 rotation. With a spatial index its cost hardly depends on how much is remembered; that of the others grows with it.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -83,12 +84,21 @@ def register_retrieval(name: str, forgets: bool = False) -> Callable[[RetrievalS
 
     def add(strategy: RetrievalStrategy) -> RetrievalStrategy:
         check_free_name("retrieval", name, strategy, RETRIEVAL)
-        if forgets:
-            strategy.forgets = True
-        RETRIEVAL[name] = strategy
-        return strategy
+        RETRIEVAL[name] = _forgetful(strategy) if forgets else strategy
+        return RETRIEVAL[name]
 
     return add
+
+
+def _forgetful(strategy: RetrievalStrategy) -> RetrievalStrategy:
+    """The same choice, which forgets; by another name `strategy` itself does not."""
+
+    @functools.wraps(strategy)
+    def choose(query: Query) -> Tensor:
+        return strategy(query)
+
+    choose.forgets = True
+    return choose
 
 
 def forgets(retrieval: str | RetrievalStrategy) -> bool:

@@ -26,6 +26,20 @@ def test_a_strategy_of_ones_own_works_by_name_and_as_it_is(monkeypatch):
         select("second", walk(1), pose(), 2)
 
 
+def test_a_name_that_forgets_leaves_the_strategy_itself_as_it_is(monkeypatch):
+    monkeypatch.setattr(retrieval, "RETRIEVAL", dict(RETRIEVAL))
+
+    class Some:
+        def choose(self, query):
+            return RETRIEVAL["fov"](query)
+
+    register_retrieval("forgetful fov", forgets=True)(RETRIEVAL["fov"])
+    register_retrieval("forgetful method", forgets=True)(Some().choose)
+    told = [retrieval.forgets(one) for one in ("fov", RETRIEVAL["fov"], "forgetful fov", "forgetful method")]
+    assert told == [False, False, True, True]
+    assert select("forgetful fov", walk(9), pose(), 3) == select("fov", walk(9), pose(), 3)
+
+
 def test_a_strategy_that_is_defined_again_takes_the_place_of_the_earlier_one(monkeypatch):
     monkeypatch.setattr(retrieval, "RETRIEVAL", dict(RETRIEVAL))
 
