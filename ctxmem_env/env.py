@@ -185,7 +185,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `seed_depth`      | str             | `"exact"`    | Depth of a scene's tour and first frame: `"exact"`, as from an RGB-D camera, or `"estimated"` by the model, as that of a photograph always is |
     | `device`          | str             | `"auto"`     | A torch device; auto: CUDA where there is one                 |
     | `render_mode`     | str or None     | `None`       | `"rgb_array"` or `"human"`: a panel of the frame, the retrieved frames and a map |
-    | `reset_options`   | dict or None    | `None`       | Options of every reset, those of autoresets too, as `{"scene": "test"}`; an option that a reset is given goes before its own |
+    | `reset_options`   | dict or None    | `None`       | Options of every reset, those of autoresets too, as `{"scene": "test"}`; an option that a reset is given goes before its own, and a place of another kind (`scene`, `image`, `capture`) before all that these say of a place |
 
     ## Version History
 
@@ -264,6 +264,7 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         self._np_random, self._np_random_seed = random
         self._enter(opening.scenes, 0)
         self._track = Track()
+        self._track.scenes = opening.scenes
         return self._see(
             see_openings([opening], torch.tensor([0]), self.settings.num_context, self.settings.task), None
         )

@@ -1,6 +1,7 @@
 """The arguments that the faces of a world share, checked, and the spaces that follow from them."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +18,8 @@ from ctxmem_env.generator import Generator, Traits, traits_of
 from ctxmem_env.generator.locate import read_traits
 from ctxmem_env.retrieval import get_retrieval
 from ctxmem_env.scenes import STYLES
-from ctxmem_env.start import Start, check_fov, parse_start
-from ctxmem_env.tasks import Task, make_task
+from ctxmem_env.start import Start, check_fov, parse_start, with_defaults
+from ctxmem_env.tasks import Task, make_task, name_of_task
 
 OBSERVATIONS = ("rgb", "rgbd", "dict")
 SEED_DEPTHS = ("exact", "estimated")
@@ -139,7 +140,7 @@ def check_settings(
         device=check_device(device),
         render_mode=render_mode,
         of_worlds={
-            "task": getattr(task, "__qualname__", task),
+            "task": name_of_task(task),
             "reward": reward,
             "actions": actions,
             "observation": observation,
@@ -160,7 +161,7 @@ def check_settings(
         start = check_start(settings, reset_options)
     except ValueError as error:
         raise ValueError(f"reset_options: {error}") from None
-    return replace(settings, reset_options=dict(reset_options or {}), start=start)
+    return replace(settings, reset_options=deepcopy(reset_options or {}), start=start)
 
 
 def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
@@ -171,7 +172,7 @@ def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
     if not options and isinstance(options, dict | None) and settings.start is not None:
         return settings.start
     if isinstance(options, dict):
-        options = settings.reset_options | options
+        options = with_defaults(options, settings.reset_options)
     start = parse_start(options, settings.height, settings.width, settings.tour, settings.fov)
     _check_tour(start.tour, settings.memory_capacity)
     _check_goal(start, settings.task)

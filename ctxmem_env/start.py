@@ -16,6 +16,8 @@ from ctxmem_env.photograph import open_image, views
 from ctxmem_env.scenes import SPLITS, STYLES, Scene, build_scene, is_free, render, spawn, split_of, stack_scenes, tour
 
 OPTIONS = ("scene", "image", "capture", "distance", "tour", "pose", "fov", "goal", "prompt")
+_PLACES = ("scene", "image", "capture")
+_OF_PLACES = (*_PLACES, "distance", "tour", "pose", "goal")  # what is said of one place is not meant for another
 EYE_HEIGHT = 1.5  # metres
 _BODY_RADIUS = 0.1  # metres of free space that a start needs around it
 START_RANGE = 10_000.0  # metres from the origin; float32 still resolves a millimetre there
@@ -45,6 +47,15 @@ class Start:
     def seeds(self) -> Sequence[int]:
         """Those from which the seed of a scene is drawn, unless `scene` is one."""
         return self.scene if isinstance(self.scene, range | tuple) else SPLITS["train"]
+
+
+def with_defaults(options: dict, defaults: dict) -> dict:
+    """`options` of a reset, and where they are silent `defaults`, but for those of a place of another kind."""
+    kinds = [next((name for name in _PLACES if part.get(name) is not None), "scene") for part in (options, defaults)]
+    named = any(options.get(name) is not None for name in _PLACES)
+    if named and kinds[0] != kinds[1]:
+        defaults = {name: value for name, value in defaults.items() if name not in _OF_PLACES}
+    return defaults | options
 
 
 def parse_start(options: dict | None, height: int, width: int, tour: int, fov: float) -> Start:

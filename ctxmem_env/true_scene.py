@@ -164,7 +164,10 @@ def without_model(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def with_the_scene(settings: Settings) -> Settings:
     """With surfaces and depth of the scene itself. A generator that knows no scene yet cannot estimate its depth."""
-    _refuse_pictures(settings.reset_options)
+    try:
+        _refuse_pictures(settings.reset_options)
+    except ValueError as error:
+        raise ValueError(f"reset_options: {error}") from None
     seen = settings.dynamics
     dynamics = None if seen is None else SceneSurfaces(settings.model, seen.radius, seen.sliding)
     return replace(settings, seed_depth="exact", dynamics=dynamics)

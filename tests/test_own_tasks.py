@@ -111,8 +111,18 @@ def test_a_class_is_a_task_without_a_name(tmp_path):
     assert_same(twin.step(FORWARD), expected)
     assert_same(again.step(FORWARD), expected)
     named.reset(seed=0)
-    with pytest.raises(ValueError, match="was saved with task='Escape', and this environment has task='roam'"):
+    with pytest.raises(ValueError, match="saved with task='the class Escape', and this environment has task='roam'"):
         named.unwrapped.load(path)
+
+
+def test_a_saved_world_goes_on_under_the_name_that_its_class_is_known_by(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "TASKS", {**TASKS, "escape": Escape})
+    env = make(task=Escape)
+    env.reset(seed=0)
+    saved = env.unwrapped.save(tmp_path / "saved.ctxworld")
+    named = make(task="escape")
+    named.reset(seed=1)
+    named.unwrapped.load(saved)
 
 
 def test_an_object_in_place_of_the_class_of_a_task_is_refused():

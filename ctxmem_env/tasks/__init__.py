@@ -37,6 +37,13 @@ def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
     return add
 
 
+def name_of_task(task: str | type[Task]) -> str:
+    """What a saved world calls a task of `make_task`: the name that it is known by, or that of its class."""
+    if isinstance(task, str):
+        return task
+    return next((name for name, known in TASKS.items() if known is task), f"the class {task.__qualname__}")
+
+
 def make_task(task: str | type[Task], reward: str = "dense") -> Task:
     """A task of that name or class, with that reward; ValueError, with the nearest name, for what is neither."""
     if isinstance(task, Task):
