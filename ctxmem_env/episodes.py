@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from ctxmem_env.atomic import open_whole
@@ -164,7 +165,14 @@ class _Tap(gym.Wrapper):
     def step(self, action):
         bare, record = self.unwrapped, self.record
         follows = record is not None and bare.world.prompts == record.prompts
-        result = self.env.step(action)
+        remembered = None if record is None else bare.world.memory.counts
+        try:
+            result = self.env.step(action)
+        except Exception:
+            # A step that failed half way has moved the world, and no action led there.
+            if record is not None and not torch.equal(bare.world.memory.counts, remembered):
+                bare._track.record = None
+            raise
         self.digest = _digest(result[0])
         if follows:
             record.actions.append(deepcopy(action))

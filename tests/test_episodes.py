@@ -5,6 +5,7 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import (
     FrameStackObservation,
@@ -18,6 +19,7 @@ from helpers import FORWARD, TURN_LEFT, Escape, make, walk
 from told_generators import Told
 
 from ctxmem_env.episodes import RecordEpisode, load_episode, open_episode, replay
+from ctxmem_env.tasks import Task
 from ctxmem_env.true_scene import TrueSceneEnv
 
 WALK = [FORWARD, TURN_LEFT, FORWARD, TURN_LEFT, FORWARD]
@@ -202,6 +204,31 @@ def test_an_episode_that_no_actions_lead_through_is_refused_until_the_next_reset
     env.reset(seed=1)
     env.step(FORWARD)
     assert all(moment.same for moment in replay(env.episode()))
+
+
+def test_no_episode_leads_to_where_a_step_that_failed_half_way_has_led():
+    class Fragile(Task):
+        fails = False
+
+        def evaluate(self, poses, frames, depth):
+            if self.fails:
+                raise RuntimeError("evaluate fails")
+            return torch.zeros(len(poses)), torch.zeros(len(poses), dtype=torch.bool)
+
+    env = RecordEpisode(make(task=Fragile, collisions=False))
+    env.reset(seed=1)
+    env.step(FORWARD)
+    with pytest.raises(ValueError, match="expected one integer"):
+        env.step(99)  # moves nothing
+    assert len(env.episode().actions) == 1
+    task = env.unwrapped.settings.task
+    task.fails = True
+    with pytest.raises(RuntimeError, match="evaluate fails"):
+        env.step(FORWARD)
+    task.fails = False
+    env.step(FORWARD)
+    with pytest.raises(ValueError, match="was not reached by a reset and steps that were recorded"):
+        env.episode()
 
 
 def test_a_replay_below_wrappers_of_observations_is_seen_to_be_the_same(recorded):
