@@ -106,10 +106,17 @@ def open_policy(name: str, algorithm: str) -> Policy:
     # Stable-Baselines3 would look for name.zip.zip, and tell of that.
     if not Path(name).is_file():
         raise ValueError(f"policy={name!r}: there is no such file; give one that Stable-Baselines3 wrote.")
-    if not zipfile.is_zipfile(name) or "data" not in zipfile.ZipFile(name).namelist():
+    if not _is_agent(name):
         raise ValueError(f"policy={name!r} is no file that Stable-Baselines3 wrote, or is damaged; give another one.")
     module, algorithm = ALGORITHMS[algorithm]
     return getattr(importlib.import_module(module), algorithm).load(name, device="cpu")
+
+
+def _is_agent(name: str) -> bool:
+    if not zipfile.is_zipfile(name):
+        return False
+    with zipfile.ZipFile(name) as file:
+        return "data" in file.namelist()
 
 
 if __name__ == "__main__":
