@@ -21,7 +21,7 @@ from ctxmem_env.env import OBSERVATIONS, GenerativeSceneEnv
 from ctxmem_env.evaluation.metrics import mean_interval
 from ctxmem_env.evaluation.reported import paper_tables, reported_table
 from ctxmem_env.evaluation.suite import PROTOCOLS
-from ctxmem_env.evaluation.summary import summary_table
+from ctxmem_env.evaluation.summary import read_all, summary_table
 from ctxmem_env.evaluation.tables import collisions_table, protocol_table, read_results, results_table
 from ctxmem_env.evaluation.transfer import transfer_table
 from ctxmem_env.generator.locate import weights_checksum
@@ -98,6 +98,15 @@ def results_section(folder: Path = NANO) -> str:
     """What was measured of a packaged model."""
     results = read_results(folder / "results.json")
     return dated(results_table(results), results.get("weights"), folder.name)
+
+
+def in_short() -> str:
+    """What all protocols measured, a line for each question."""
+    results = read_all(NANO)
+    table = summary_table(results)
+    for weights in sorted({one["weights"] for one in results.values()}):
+        table = dated(table, weights)
+    return table
 
 
 def benchmarks() -> str:
@@ -204,7 +213,7 @@ SECTIONS = {
     "observations": observations_table,
     "tasks": tasks_table,
     "results": results_section,
-    "in short": functools.partial(summary_table, NANO),
+    "in short": in_short,
     "results small": functools.partial(results_section, SMALL),
     "benchmarks": benchmarks,
     "benchmarks in short": benchmarks_in_short,

@@ -152,8 +152,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
     | `goal`  | of point_goal, (x, y) in metres; of image_goal, the pose of a true frame of the scene. Default: drawn |
 
     Without `scene`, `image` and `capture` a scene is drawn from the training split. Options hold for one episode; the
-    argument `reset_options` has those of every episode, for resets that are given none or others. All randomness comes from `seed`:
-    the same seed, options and actions give the same frames.
+    argument `reset_options` has those of every episode, for resets that are given none or others. All randomness comes
+    from `seed`: the same seed, options and actions give the same frames.
 
     ## Episode End
 
@@ -219,30 +219,8 @@ class GenerativeSceneEnv(WithStates, WithoutWeights, gym.Env):
         render_mode: str | None = None,
         reset_options: dict[str, Any] | None = None,
     ):
-        self.settings = check_settings(
-            model=model,
-            task=task,
-            reward=reward,
-            actions=actions,
-            observation=observation,
-            retrieval=retrieval,
-            num_context=num_context,
-            memory_capacity=memory_capacity,
-            eviction=eviction,
-            num_steps=num_steps,
-            step_length=step_length,
-            turn_angle=turn_angle,
-            collisions=collisions,
-            body_radius=body_radius,
-            sliding=sliding,
-            fov=fov,
-            tour=tour,
-            seed_depth=seed_depth,
-            device=device,
-            render_mode=render_mode,
-            reset_options=reset_options,
-            render_modes=self.metadata["render_modes"],
-        )
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        self.settings = check_settings(**arguments, render_modes=self.metadata["render_modes"])
         self.render_mode = render_mode
         self._actions = self.settings.actions
         self.action_space = self._actions.space

@@ -178,6 +178,4 @@ class WithoutWeights:
         sha256 = state.pop("_weights_sha256", None)
         self.__dict__.update(state)
         if self._world is not None and self._world.generator is None:
-            from ctxmem_env.generator.store import load_same
-
-            self._world.generator = load_same(self.settings.model, self.settings.device, sha256)
+            self._world.generator = load_generator(self.settings.model, self.settings.device, sha256)

@@ -158,7 +158,7 @@ def check_settings(
         reset_options={},
     )
     try:
-        start = check_start(settings, reset_options)
+        start = _parse(settings, reset_options)
     except ValueError as error:
         raise ValueError(f"reset_options: {error}") from None
     return replace(settings, reset_options=deepcopy(reset_options or {}), start=start)
@@ -169,10 +169,14 @@ def check_start(settings: Settings, options: dict[str, Any] | None) -> Start:
 
     ValueError for options that do not fit.
     """
-    if not options and isinstance(options, dict | None) and settings.start is not None:
-        return settings.start
-    if isinstance(options, dict):
+    if isinstance(options, dict | None):
+        if not options:
+            return settings.start  # a capture is not read once more
         options = with_defaults(options, settings.reset_options)
+    return _parse(settings, options)
+
+
+def _parse(settings: Settings, options: dict[str, Any] | None) -> Start:
     start = parse_start(options, settings.height, settings.width, settings.tour, settings.fov)
     _check_tour(start.tour, settings.memory_capacity)
     _check_goal(start, settings.task)

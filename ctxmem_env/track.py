@@ -1,6 +1,6 @@
 """The way of a camera since its world was opened, in 28 bytes a step, so that a long walk stays small."""
 
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,12 @@ class Track:
         for pieces, values in ((self._poses, poses), (self._rewards, rewards)):
             for value in () if values is None else values:
                 pieces.append(value)
+
+    def __deepcopy__(self, memo: dict) -> "Track":
+        other = copy(self)  # with the same scenes, which never change
+        others = {name: value for name, value in vars(self).items() if name != "scenes"}
+        vars(other).update(deepcopy(others, memo))
+        return other
 
     def __len__(self) -> int:
         """Number of poses."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ctxmem_env
-from ctxmem_env.evaluation.summary import summary_table
+from ctxmem_env.evaluation.summary import read_all, summary_table
 
 NANO = Path(ctxmem_env.__file__).parent / "weights" / "nano"
 
@@ -20,7 +20,9 @@ def folder(tmp_path):
 
 
 def rows(folder):
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in summary_table(folder).splitlines()]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in summary_table(read_all(folder)).splitlines()
+    ]
     return {line[0]: line[1:] for line in lines}
 
 
@@ -99,8 +101,8 @@ def test_new_content_may_be_three_times_as_far_as_true_frames_are(folder):
 
 def test_a_file_that_is_missing_or_not_finished_is_told(folder):
     rewrite(folder / "results_loop.json", lambda results: results.pop("figures"))
-    with pytest.raises(ValueError, match=r"results_loop\.json is not finished; give the same command again"):
-        summary_table(folder)
+    with pytest.raises(ValueError, match=r"results: protocol='loop' is not finished; give the same command again"):
+        summary_table(read_all(folder))
     (folder / "results_loop.json").unlink()
     with pytest.raises(ValueError, match=r"results_loop\.json cannot be read"):
-        summary_table(folder)
+        read_all(folder)

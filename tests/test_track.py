@@ -58,3 +58,10 @@ def test_copies_go_ways_of_their_own_and_share_what_is_full():
     track.arrive(np.full(6, 2))
     assert other.poses[-1].tolist() == [0] * 6 and track.poses[-1].tolist() == [2] * 6
     assert len(other) == len(track) == 2001 and held < 40_000  # of 56,000 bytes
+
+
+def test_copies_share_the_scene_that_nobody_changes():
+    track = Track()
+    track.scenes, track.record = [1], [1]
+    other = deepcopy(track)
+    assert other.scenes is track.scenes and other.record is not track.record

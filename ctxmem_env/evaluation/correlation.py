@@ -18,7 +18,7 @@ def pearson_interval(r: float, count: int) -> tuple[float, float]:
     """The 95 % interval of a correlation over `count` pairs, at least 4, by Fisher's transformation."""
     if abs(r) == 1:
         return r, r
-    centre, half = math.atanh(r), 1.959964 / math.sqrt(count - 3)
+    centre, half = math.atanh(r), 1.96 / math.sqrt(count - 3)
     return math.tanh(centre - half), math.tanh(centre + half)
 
 

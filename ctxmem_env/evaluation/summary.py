@@ -3,27 +3,24 @@
 from pathlib import Path
 
 from ctxmem_env.evaluation.run import ESTIMATED
-from ctxmem_env.evaluation.tables import read_results
+from ctxmem_env.evaluation.tables import finished, read_results
 
 _HEADS = "asked", "after a tour of 12", "after none", "to compare with", "aimed at"
 _TOURS = 12, 0
 
 
-def summary_table(folder: str | Path) -> str:
-    """What the results in `folder` (`results.json`, `results_loop.json` and its sisters) say in short, in Markdown.
+def read_all(folder: str | Path) -> dict[str, dict]:
+    """The results that a summary is made from, by the end of their files' names.
 
-    Raises ValueError for a file that is missing, not finished or of another version.
+    Raises ValueError for a file that is missing or of another version.
     """
-    files = {path: _figures(Path(folder) / f"results{path}.json") for path in _LINES}
-    lines = [_HEADS, ("---",) * len(_HEADS), *(line for path, told in _LINES.items() for line in told(files[path]))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return {end: read_results(Path(folder) / f"results{end}.json") for end in _LINES}
 
 
-def _figures(path: Path) -> list[dict]:
-    results = read_results(path)
-    if "figures" not in results:
-        raise ValueError(f"results: {path} is not finished; give the same command again to go on.")
-    return results["figures"]
+def summary_table(results: dict[str, dict]) -> str:
+    """What `read_all` has found in short, in Markdown; ValueError where a run is not finished."""
+    told = (line for end, lines_of in _LINES.items() for line in lines_of(finished(results[end])))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (_HEADS, ("---",) * len(_HEADS), *told))
 
 
 def _means(rows: list[dict], name: str, **labels: object) -> list[float]:

@@ -85,6 +85,14 @@ def read_results(path: str | Path) -> dict:
     return results
 
 
+def finished(results: dict) -> list[dict]:
+    """The figures of a run; ValueError where it was cut off before there were any."""
+    if "figures" not in results:
+        protocol = results.get("protocol")
+        raise ValueError(f"results: protocol={protocol!r} is not finished; give the same command again to go on.")
+    return results["figures"]
+
+
 def results_table(results: dict) -> str:
     """PSNR of every painter, a column for each protocol and tour, and what was measured how."""
     runs = list(dict.fromkeys((f["protocol"], f["tour"]) for f in results["figures"]))
@@ -127,10 +135,8 @@ def protocol_table(results: dict) -> str:
 
     Raises ValueError for results of a run that was not finished.
     """
-    if "figures" not in results:
-        protocol = results.get("protocol")
-        raise ValueError(f"results: protocol={protocol!r} is not finished; give the same command again to go on.")
-    rows = _by_age(results["figures"]) if results["protocol"] == "horizon" else results["figures"]
+    figures = finished(results)
+    rows = _by_age(figures) if results["protocol"] == "horizon" else figures
     labels = [name for name in _LABELS if len({json.dumps(row.get(name)) for row in rows}) > 1]
     columns = [name for name in _FIGURES if any(name in row["values"] for row in rows)]
     heads = [_LABELS[name] for name in labels] + [_FIGURES[name][0] for name in columns]

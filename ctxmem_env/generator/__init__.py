@@ -14,11 +14,13 @@ __all__ = [
 ]
 
 
-def load_generator(model: str, device: str = "auto") -> Generator:
+def load_generator(model: str, device: str = "auto", sha256: str | None = None) -> Generator:
     """The generator called `model` (a packaged name, a folder, or "wan:" and one), loaded once a process and device.
 
-    A folder whose weights are others by now, as training writes them, is loaded again.
+    A folder whose weights are others by now, as training writes them, is loaded again. sha256: of the weights that are
+    wanted, which may be those of a generator that is still in use; None: those of the present. ValueError where the
+    name stands for others.
     """
     from ctxmem_env.generator.store import load_cached
 
-    return load_cached(model, device)
+    return load_cached(model, device, sha256)

@@ -104,30 +104,24 @@ def _read_json(folder: Path, name: str | Path) -> dict:
         raise ValueError(f"model={str(folder)!r}: {name} cannot be read ({error}); fetch it again") from error
 
 
-def load_cached(model: str, device: str) -> Generator:
-    """The generator called `model` on `device`, in the precision that is fast there.
+def load_cached(model: str, device: str, sha256: str | None = None) -> Generator:
+    """The generator called `model` on `device`, in the precision that is fast there; see `load_generator`.
 
-    Loaded once, but for a folder of other weights than before, as training writes them.
+    Loaded once, but for a folder of other weights than before.
     """
+    if sha256 is not None and (same := _in_use.get((model, device, sha256))) is not None:
+        return same
     # A hub id names what was fetched; to look there again is to ask the network.
     sums = weights_checksum(model) if Path(model.removeprefix(PREFIX)).is_dir() else None
     kept = _loaded.get((model, device))
     if kept is None or kept[0] != sums:
         kept = _loaded[model, device] = sums, _load(model, device)
         _in_use[model, device, _sha256(kept[1])] = kept[1]
-    return kept[1]
-
-
-def load_same(model: str, device: str, sha256: str | None) -> Generator:
-    """The generator called `model` whose weights have that SHA-256: one that is in use, or that its name stands for.
-
-    ValueError where the name stands for other weights by now.
-    """
-    generator = _in_use.get((model, device, sha256)) or load_cached(model, device)
-    if _sha256(generator) != sha256:
+    generator = kept[1]
+    if sha256 not in (None, _sha256(generator)):
         raise ValueError(
-            f"model={model!r} has other weights by now (SHA-256 {_sha256(generator)}) than those of this copy "
-            f"({sha256}); make the environment anew."
+            f"model={model!r} has other weights by now (SHA-256 {_sha256(generator)}) than those that are wanted "
+            f"({sha256}), of a copy that was made before; make the environment anew."
         )
     return generator
 

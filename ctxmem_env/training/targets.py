@@ -18,15 +18,13 @@ class Target(NamedTuple):
     """Of S views of each of B scenes.
 
     colours (B, S, 3, H, W) in [-1, 1] and log_depth (B, S, H, W), which counts where `measured`, bool (B, S, H, W);
-    stands_in (B, S, 1, H, W): 1 where something else than the truth is asked for, 0 elsewhere; enlarged
-    (B, S, 1, H, W): how many times more detail there is to be than the colours have.
+    stands_in (B, S, 1, H, W): 1 where something else than the truth is asked for, 0 elsewhere.
     """
 
     colours: Tensor
     log_depth: Tensor
     measured: Tensor
     stands_in: Tensor
-    enlarged: Tensor
 
 
 @torch.no_grad()
@@ -34,26 +32,34 @@ def make_target(batch: dict[str, Tensor], seen: Seen, clean: Tensor) -> Target:
     """The true frames `clean` (B, S, 3, H, W), but what is seen of memory where there are many right answers.
 
     Where nothing is remembered that is the example that `carry_on` gives. After a walk over own frames (a batch with
-    `known`) it is whatever is remembered of what the true frames did not show: it is to stay as it was, and where it
-    has come nearer it is to show finer detail.
+    `known`) it is whatever is remembered of what the true frames did not show: it is to stay as it was.
     """
     log_depth = batch["depth"].clamp(min=MIN_DEPTH).log()
     measured = batch["depth"] > 0  # a capture may not tell it
-    enlarged = torch.ones_like(clean[:, :, :1])
     if seen.hints is None:
-        return Target(clean, log_depth, measured, torch.zeros_like(enlarged), enlarged)
+        return Target(clean, log_depth, measured, torch.zeros_like(clean[:, :, :1]))
     hints, there = seen.hints, beyond_memory(seen.hints)
     colours, its_depth = hints.example, hints.example_depth
     if "known" in batch:
         covered, there = hints.covered > 0, ~batch["known"][:, :, None]
         colours = torch.where(covered, hints.thrown, colours)
         its_depth = torch.where(covered, hints.thrown_depth, its_depth)
-        times = times_enlarged(batch, seen, its_depth[:, :, 0])[:, :, None]
-        enlarged = torch.where(covered & there, times, enlarged)
     has_depth = there & (its_depth > UNKNOWN)
     log_depth = torch.where(has_depth, its_depth, log_depth[:, :, None])[:, :, 0]
     colours = torch.where(there, colours, clean)
-    return Target(colours, log_depth, measured | has_depth[:, :, 0], there.to(clean), enlarged)
+    return Target(colours, log_depth, measured | has_depth[:, :, 0], there.to(clean))
+
+
+@torch.no_grad()
+def detail(batch: dict[str, Tensor], seen: Seen, target: Target) -> Tensor:
+    """How many times more detail there is to be than the target's colours have, (B, S, 1, H, W), 1 or more.
+
+    What was made up on a walk over own frames and has come nearer is to show finer detail than it did.
+    """
+    if seen.hints is None or "known" not in batch:
+        return torch.ones_like(target.stands_in)
+    times = times_enlarged(batch, seen, target.log_depth)[:, :, None]
+    return torch.where((seen.hints.covered > 0) & (target.stands_in > 0), times, 1.0)
 
 
 @torch.no_grad()

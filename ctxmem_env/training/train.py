@@ -33,7 +33,7 @@ from ctxmem_env.training.captures import estimate_context, training_batches
 from ctxmem_env.training.data import batches, to_float
 from ctxmem_env.training.own_walks import OwnWalks
 from ctxmem_env.training.run import ARGUMENTS, Run, autocast
-from ctxmem_env.training.targets import judged, make_target
+from ctxmem_env.training.targets import detail, judged, make_target
 from ctxmem_env.training.texture import texture_loss
 from ctxmem_env.training.validate import validate_all, validation_batches
 
@@ -92,8 +92,8 @@ def losses(
     parts = {"colour": colour(view.frames), "own": colour(view.own), "depth": depth}
     total = parts["colour"] + config.own_weight * parts["own"] + config.depth_weight * depth
     if config.texture_weight:
-        detail = view.frames, target.colours, target.enlarged
-        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in detail))
+        compared = view.frames, target.colours, detail(batch, seen, target)
+        parts["texture"] = texture_loss(*(part.flatten(0, 1) for part in compared))
         total = total + config.texture_weight * parts["texture"]
     if adversary is not None:
         frames, truth, painted = (part.flatten(0, 1) for part in (view.frames, clean, judged(batch, seen, target)))
